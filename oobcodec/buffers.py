@@ -1,0 +1,163 @@
+"""Memory: flat views, addresses, aligned allocation.
+
+A *frame* is a `memoryview` that is one-dimensional, contiguous and of format ``"B"``, even when it is empty. Nothing
+here knows what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from contextlib import suppress
+from pickle import PickleBuffer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
+    # typing_extensions.Buffer from Python 3.12 on; until then no annotation says "has the buffer protocol".
+    Buffer: TypeAlias = Any
+
+ALIGNMENT = 64
+"""Bytes: a cache line, the widest vector register, and what Arrow recommends."""
+
+OWN_ALLOCATION = 64 * 1024
+"""Bytes from which a frame gets memory of its own, so that keeping it alive keeps nothing else alive."""
+
+_HUGE_PAGE = 2 << 20
+_MAPPED = 1 << 20
+
+EMPTY = memoryview(b"")
+
+
+def flat(buffer: Buffer) -> memoryview:
+    """Return the memory behind `buffer` as a frame, without copying it.
+
+    Parameters
+    ----------
+    buffer
+        Anything with the buffer protocol whose memory is contiguous in C or Fortran order.
+
+    Returns
+    -------
+    memoryview
+        Shape ``(nbytes,)``, format ``"B"``, read-only where `buffer` is.
+
+    Raises
+    ------
+    TypeError
+        `buffer` has no buffer protocol.
+    BufferError
+        Its memory is not contiguous.
+    """
+    if type(buffer) is memoryview and buffer.format == "B" and buffer.ndim == 1 and buffer.contiguous:
+        return buffer
+    view = memoryview(buffer)
+    # ``raw`` and ``cast`` reject some empty shapes; there is nothing to look at in them anyway.
+    return PickleBuffer(view).raw() if view.nbytes else EMPTY if view.readonly else memoryview(bytearray())
+
+
+def padding(nbytes: int) -> int:
+    """Return how many bytes follow `nbytes` up to the next multiple of 64."""
+    return -nbytes % ALIGNMENT
+
+
+class _PyBuffer(ctypes.Structure):
+    """``Py_buffer`` of the C API (https://docs.python.org/3/c-api/buffer.html#c.Py_buffer)."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.py_object),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+_get_buffer = ctypes.pythonapi.PyObject_GetBuffer
+_get_buffer.argtypes = (ctypes.py_object, ctypes.POINTER(_PyBuffer), ctypes.c_int)
+_release_buffer = ctypes.pythonapi.PyBuffer_Release
+_release_buffer.argtypes = (ctypes.POINTER(_PyBuffer),)
+_release_buffer.restype = None
+
+_char_at = ctypes.c_char.from_buffer
+_address_of = ctypes.addressof
+
+
+def address(view: memoryview) -> int:
+    """Return the memory address of the first byte of a non-empty frame."""
+    if not view.readonly:
+        return _address_of(_char_at(view))
+    # ``from_buffer`` refuses read-only memory, and this way costs five times as much.
+    record = _PyBuffer()
+    _get_buffer(view, record, 0)
+    try:
+        return record.buf or 0
+    finally:
+        _release_buffer(record)
+
+
+def span(start: int, nbytes: int, owners: Sequence[object], *, readonly: bool) -> memoryview:
+    """Return the `nbytes` bytes at address `start` as a frame that keeps every one of `owners` alive.
+
+    For memory that several objects own in part, and none as a whole. The caller vouches that all of it is mapped.
+    """
+    memory: Any = (ctypes.c_ubyte * nbytes).from_address(start)
+    memory.owners = owners
+    view = PickleBuffer(memory).raw()
+    return view.toreadonly() if readonly else view
+
+
+def allocate(nbytes: int) -> memoryview:
+    """Return `nbytes` bytes of writable memory that starts at a multiple of 64.
+
+    From 1 MiB on it is an anonymous private mapping, with transparent huge pages where the system has them: its pages
+    cost nothing until they are written, and go back to the system with the last view.
+
+    Raises
+    ------
+    MemoryError
+        The system does not have (or does not let this process have) that much.
+    """
+    if nbytes >= _MAPPED:
+        try:
+            mapping = _anonymous(nbytes)
+        except (OSError, ValueError, OverflowError) as error:
+            message = f"cannot allocate {nbytes:,} bytes"
+            raise MemoryError(message) from error
+        return memoryview(mapping)[:nbytes]
+    memory = memoryview(bytearray(nbytes + ALIGNMENT - 1))
+    start = -_address_of(_char_at(memory)) % ALIGNMENT if nbytes else 0
+    return memory[start : start + nbytes]
+
+
+def _anonymous(nbytes: int) -> mmap.mmap:
+    # The default of ``mmap.mmap`` is MAP_SHARED, whose pages cost twice as much; Windows has neither flag nor advice.
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, nbytes)
+    mapping = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if nbytes >= _HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel built without transparent huge pages
+            mapping.madvise(mmap.MADV_HUGEPAGE)
+    return mapping
+
+
+class Extent:
+    """Mixin for the exporter of the memory between the first and the last byte of an array that does not fill it.
+
+    Such a buffer travels as it is only inside memory that travels anyway; otherwise `compact` replaces it, and what
+    lies between the elements stays at home. A rebuild function tells the two apart by their lengths.
+    """
+
+    __slots__ = ()
+
+    def compact(self) -> Buffer:
+        """Return a contiguous copy of the elements alone, or of the extent with its gaps zeroed if that is smaller."""
+        raise NotImplementedError

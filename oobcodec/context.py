@@ -1,0 +1,18 @@
+"""What the `loads` that is running in this context was asked for, for rebuild functions that need to know."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Final, NamedTuple
+
+
+class LoadOptions(NamedTuple):
+    """The options of `oobcodec.loads`."""
+
+    writable: bool | None = None
+    open_encoded: bool = True
+
+
+DEFAULTS: Final = LoadOptions()
+
+LOADING: Final[ContextVar[LoadOptions]] = ContextVar("oobcodec.LOADING", default=DEFAULTS)
