@@ -1,0 +1,453 @@
+"""Who takes what apart: the one table that every pickler of the codec asks, and the ways to extend it.
+
+Precedence for an object of class ``C``: what was registered for ``C``; oobcodec's own reducer for ``C``; what `copyreg`
+says of ``C`` at that moment; the reducer for subclasses of ``C``'s nearest base, unless ``C`` has a pickling method of
+its own; ``C.__reduce_ex__(5)``.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import re
+import sys
+import threading
+from functools import partial
+from importlib import import_module
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
+
+from oobcodec.errors import DecodeError, RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from oobcodec.buffers import Buffer
+
+    Reduce: TypeAlias = Callable[[Any], str | tuple[Any, ...]]
+
+ENTRY_POINTS: Final = "oobcodec.reducers"
+"""Entry-point group: the name is a library's top-level module, the value a function that registers what it needs."""
+
+BUILT_IN: Final = ("bytes", "str", "pickle", "cloudpickle")
+"""Tags of the serializers that are always there, in the order in which they are tried."""
+
+_OWN: Final = {
+    "builtins": "oobcodec.reducers.stdlib:register",
+    "numpy": "oobcodec.reducers.numpy:register",
+}
+_CLASS_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_TAG = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)+", re.ASCII)
+# ``object`` reduces through these; a class that replaces one wants to be asked itself.
+_HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
+_reduce_by_itself = methodcaller("__reduce_ex__", 5)
+
+
+def _reduce_by_copyreg(obj: Any) -> str | tuple[Any, ...]:
+    # Looked up at every call: an entry may be replaced or withdrawn.
+    return copyreg.dispatch_table.get(type(obj), _reduce_by_itself)(obj)
+
+
+class Serializer(Protocol):
+    """Turns a whole top-level object into buffers, in a format of its own.
+
+    Attributes
+    ----------
+    tag : str
+        Travels in the header and finds the serializer again: ``"package.name"``, after the package that registers it.
+    """
+
+    tag: str
+
+    def supports(self, obj: Any, /) -> bool:
+        """Tell whether this serializer wants `obj`."""
+
+    def dumps(self, obj: Any, /) -> tuple[Any, Sequence[Buffer]]:
+        """Return what msgpack can carry of `obj`, and contiguous buffers with the rest."""
+
+    def loads(self, meta: Any, buffers: list[memoryview], /) -> Any:
+        """Rebuild the object from what `dumps` returned."""
+
+
+class Reducer(NamedTuple):
+    """How the objects of a class are taken apart."""
+
+    reduce: Reduce
+    subclasses: bool
+
+
+class TaggedType(NamedTuple):
+    """How the objects of a class are turned into plain data and back."""
+
+    cls: type
+    tag: str
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+class Table(dict[type, "Reduce"]):
+    """``Pickler.dispatch_table``: asks the registry about a class once, at the first object of it."""
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__()
+        self._registry = registry
+
+    def __missing__(self, cls: type) -> Reduce:
+        reduce = self._registry.exact(cls)
+        if reduce is None:
+            if cls in copyreg.dispatch_table:
+                reduce = _reduce_by_copyreg
+            elif issubclass(cls, type):
+                raise KeyError(cls)  # pickle then saves the class by its name
+            else:
+                reduce = self._registry.inherited(cls) or _reduce_by_itself
+        self[cls] = reduce
+        return reduce
+
+
+class Registry:
+    """The reducers, tagged types and serializers that a process knows.
+
+    The functions of this module are the methods of the one registry that the codec uses.
+    """
+
+    def __init__(self, own: Mapping[str, str] = _OWN) -> None:
+        self.table = Table(self)
+        self.serializers: tuple[Serializer, ...] = ()
+        """Registered ones, in the order in which they are tried, before the built-in ones."""
+        self.frozen: dict[Callable[..., Any], Callable[..., Any]] = {}
+        """What to call instead of a rebuild function when everything is to be read-only."""
+        # Reducers registered by the name of a class that the process has not imported yet.
+        self._pending: dict[str, Reducer] = {}
+        self._copyreg_size = len(copyreg.dispatch_table)
+        self._lock = threading.RLock()
+        self._plugins: dict[str, list[Callable[[], Callable[[], object]]]] = {
+            library: [partial(_load, target)] for library, target in own.items()
+        }
+        self._scanned = False
+        self._provided: dict[type, Reducer] = {}
+        self._registered: dict[type, Reducer] = {}
+        self._types: dict[str, TaggedType] = {}
+
+    # Reducers
+
+    def register_reducer(
+        self, cls: type | str, reduce: Reduce, *, subclasses: bool = False, replace: bool = False
+    ) -> None:
+        """Let `reduce` take the objects of a class apart, wherever they lie in a message.
+
+        Parameters
+        ----------
+        cls
+            The class, or its name as ``"package.module:Class"``: then nothing is imported, and the reducer waits until
+            the process has imported that module.
+        reduce
+            Called with an object, returns what ``__reduce_ex__`` may return
+            (https://docs.python.org/3/library/pickle.html#object.__reduce__). Wrap memory in `pickle.PickleBuffer` to
+            send it out of band. The function that rebuilds must be importable on the other side.
+        subclasses
+            Also for subclasses that have no pickling method of their own; `reduce` has to keep their class.
+        replace
+            Take the place of another reducer for the same class.
+
+        Raises
+        ------
+        RegistryError
+            Another reducer is registered for the class, or its name is malformed.
+        """
+        reducer = Reducer(reduce, subclasses)
+        with self._lock:
+            if isinstance(cls, str) and not _CLASS_NAME.fullmatch(cls):
+                message = f"{cls!r} does not name a class: write 'package.module:Class'"
+                raise RegistryError(message)
+            target = self._resolved(cls)
+            known = self._pending.get(target) if isinstance(target, str) else self._registered.get(target)
+            if known not in (None, reducer) and not replace:
+                message = f"{_name(target)} has a registered reducer already: replace=True takes its place"
+                raise RegistryError(message)
+            if isinstance(target, str):
+                self._pending[target] = reducer
+            else:
+                self._registered[target] = reducer
+            self._forget()
+
+    def unregister_reducer(self, cls: type | str) -> None:
+        """Undo `register_reducer`.
+
+        Raises
+        ------
+        RegistryError
+            No reducer is registered for the class.
+        """
+        with self._lock:
+            target = self._resolved(cls)
+            known = self._pending.pop(target, None) if isinstance(target, str) else self._registered.pop(target, None)
+            if known is None:
+                message = f"{_name(target)} has no registered reducer"
+                raise RegistryError(message)
+            self._forget()
+
+    def registered_reducers(self) -> dict[str, Reduce]:
+        """Return the registered reducers by the names of their classes, ``"package.module:Class"``."""
+        with self._lock:
+            by_name = {name: reducer.reduce for name, reducer in self._pending.items()}
+            return by_name | {_name(cls): reducer.reduce for cls, reducer in self._registered.items()}
+
+    def provide(self, cls: type, reduce: Reduce, *, subclasses: bool = False) -> None:
+        """Set a reducer of oobcodec's own, which registered ones precede."""
+        with self._lock:
+            self._provided[cls] = Reducer(reduce, subclasses)
+            self._forget()
+
+    # Types under a tag
+
+    def register_type(
+        self,
+        cls: type,
+        tag: str,
+        encode: Callable[[Any], Any],
+        decode: Callable[[Any], Any],
+        *,
+        replace: bool = False,
+    ) -> None:
+        """Let the objects of a class travel as plain data under a tag, wherever they lie in a message.
+
+        Parameters
+        ----------
+        cls
+            The class, exactly: subclasses are not concerned.
+        tag
+            ``"package.name"``, after the package that registers it; it is what the message holds of the class.
+        encode
+            Called with an object, returns what to send: anything that can be sent by itself, arrays for example.
+        decode
+            Called with an equal of what `encode` returned, returns the object.
+        replace
+            Take the place of what was registered for the class or the tag.
+
+        Raises
+        ------
+        RegistryError
+            The tag is malformed, or the class or the tag is registered otherwise.
+        """
+        _check_tag(tag)
+        entry = TaggedType(cls, tag, encode, decode)
+        with self._lock:
+            for known in list(self._types.values()):
+                if known != entry and (known.cls is cls or known.tag == tag):
+                    if not replace:
+                        message = f"{_name(known.cls)} has the tag {known.tag!r} already: replace=True takes its place"
+                        raise RegistryError(message)
+                    self.unregister_type(known.tag)
+            if tag not in self._types:
+                self.register_reducer(cls, lambda obj: (rebuild_tagged, (tag, encode(obj))), replace=replace)
+                self._types[tag] = entry
+
+    def unregister_type(self, tag: str) -> None:
+        """Undo `register_type`.
+
+        Raises
+        ------
+        RegistryError
+            No type is registered under the tag.
+        """
+        with self._lock:
+            if tag not in self._types:
+                message = f"no type is registered under the tag {tag!r}"
+                raise RegistryError(message)
+            self.unregister_reducer(self._types.pop(tag).cls)
+
+    def registered_types(self) -> dict[str, type]:
+        """Return the registered classes by their tags."""
+        with self._lock:
+            return {tag: entry.cls for tag, entry in self._types.items()}
+
+    def decoder(self, tag: str) -> Callable[[Any], Any]:
+        """Return what decodes data of `tag`, asking the entry points if need be.
+
+        Raises
+        ------
+        DecodeError
+            Nobody registered the tag.
+        """
+        if tag not in self._types:
+            self._plug_in(tag.partition(".")[0])
+        entry = self._types.get(tag)
+        if entry is None:
+            raise DecodeError(_unknown("type", tag))
+        return entry.decode
+
+    # Whole-message serializers
+
+    def register_serializer(self, serializer: Serializer, *, before: str | None = None, replace: bool = False) -> None:
+        """Let a serializer take whole top-level objects, before the built-in ones and those registered earlier.
+
+        Parameters
+        ----------
+        serializer
+            Its `supports` is called for every top-level object, so it should be quick.
+        before
+            Tag of the registered serializer to precede directly, instead of all of them.
+        replace
+            Take the place of another serializer with the same tag.
+
+        Raises
+        ------
+        RegistryError
+            The tag is malformed or taken, or `before` is not registered.
+        """
+        tag = serializer.tag
+        _check_tag(tag)
+        with self._lock:
+            known = next((other for other in self.serializers if other.tag == tag), None)
+            if known is serializer and before is None:
+                return
+            if known not in (None, serializer) and not replace:
+                message = f"the tag {tag!r} has a serializer already: replace=True takes its place"
+                raise RegistryError(message)
+            others = [other for other in self.serializers if other.tag != tag]
+            tags = [other.tag for other in others]
+            if before is not None and before not in tags:
+                message = f"before={before!r} is not the tag of a registered serializer: {tags}"
+                raise RegistryError(message)
+            others.insert(0 if before is None else tags.index(before), serializer)
+            self.serializers = tuple(others)
+
+    def unregister_serializer(self, tag: str) -> None:
+        """Undo `register_serializer`.
+
+        Raises
+        ------
+        RegistryError
+            No serializer is registered under the tag.
+        """
+        with self._lock:
+            others = tuple(other for other in self.serializers if other.tag != tag)
+            if len(others) == len(self.serializers):
+                message = f"no serializer is registered under the tag {tag!r}"
+                raise RegistryError(message)
+            self.serializers = others
+
+    def registered_serializers(self) -> tuple[str, ...]:
+        """Return the tags of all serializers in the order in which they are tried, the built-in ones included."""
+        return (*(serializer.tag for serializer in self.serializers), *BUILT_IN)
+
+    def serializer(self, tag: str) -> Serializer:
+        """Return the registered serializer of `tag`, asking the entry points if need be.
+
+        Raises
+        ------
+        DecodeError
+            Nobody registered the tag.
+        """
+        if all(serializer.tag != tag for serializer in self.serializers):
+            self._plug_in(tag.partition(".")[0])
+        for serializer in self.serializers:
+            if serializer.tag == tag:
+                return serializer
+        raise DecodeError(_unknown("serializer", tag))
+
+    # Look-up
+
+    def exact(self, cls: type) -> Reduce | None:
+        """Return the reducer for just this class."""
+        for base in cls.__mro__:
+            self._plug_in(base.__module__.partition(".")[0])
+        with self._lock:
+            self._resolve_pending()
+            reducer = self._registered.get(cls) or self._provided.get(cls)
+            return reducer and reducer.reduce
+
+    def inherited(self, cls: type) -> Reduce | None:
+        """Return the reducer for subclasses of the nearest base, unless `cls` has a pickling method of its own."""
+        for base in cls.__mro__[1:]:
+            reducer = self._registered.get(base) or self._provided.get(base)
+            if reducer is not None and reducer.subclasses:
+                own_way = any(getattr(cls, hook, None) is not getattr(base, hook, None) for hook in _HOOKS)
+                return None if own_way else reducer.reduce
+        return None
+
+    def outdated(self) -> bool:
+        """Tell whether the table remembered what is no longer so, and make it forget that."""
+        size = len(copyreg.dispatch_table)
+        if size == self._copyreg_size and not self._pending:
+            return False
+        with self._lock:
+            outdated = self._resolve_pending() or size != self._copyreg_size
+            if outdated:
+                self._copyreg_size = size
+                self._forget()
+            return outdated
+
+    def _resolve_pending(self) -> bool:
+        resolved = {name: cls for name in self._pending if not isinstance(cls := self._resolved(name), str)}
+        for name, cls in resolved.items():
+            self._registered[cls] = self._pending.pop(name)
+        return bool(resolved)
+
+    @staticmethod
+    def _resolved(target: type | str) -> type | str:
+        """Return the class that a name stands for, or the name while its module is not imported."""
+        if isinstance(target, type):
+            return target
+        module, _, qualname = target.partition(":")
+        found: Any = sys.modules.get(module)
+        for part in qualname.split("."):
+            found = getattr(found, part, None)
+        return found if isinstance(found, type) else target
+
+    def _plug_in(self, library: str) -> None:
+        """Call what the entry points, and oobcodec itself, have for a library; never again once that succeeded."""
+        if not self._scanned:
+            # Not at import: importlib.metadata alone takes 30 ms.
+            from importlib.metadata import entry_points  # noqa: PLC0415
+
+            with self._lock:
+                for entry_point in () if self._scanned else entry_points(group=ENTRY_POINTS):
+                    self._plugins.setdefault(entry_point.name, []).append(entry_point.load)
+                self._scanned = True
+        # Without the lock, for this imports: two threads may both do it, to the same effect.
+        for load in self._plugins.get(library, ()):
+            load()()
+        self._plugins.pop(library, None)
+
+    def _forget(self) -> None:
+        self.table.clear()
+
+
+def rebuild_tagged(tag: str, data: Any) -> Any:
+    """Rebuild an object of a registered type."""
+    return DEFAULT.decoder(tag)(data)
+
+
+def _load(target: str) -> Callable[[], object]:
+    module, _, name = target.partition(":")
+    register: Callable[[], object] = getattr(import_module(module), name)
+    return register
+
+
+def _check_tag(tag: object) -> None:
+    if not isinstance(tag, str) or not _TAG.fullmatch(tag):
+        message = f"the tag {tag!r} is not 'package.name', after the package that registers it"
+        raise RegistryError(message)
+
+
+def _unknown(kind: str, tag: str) -> str:
+    package = tag.partition(".")[0]
+    return f"the {kind} tag {tag!r} is unknown here: install and import {package!r}, which registers it"
+
+
+def _name(cls: type | str) -> str:
+    return cls if isinstance(cls, str) else f"{cls.__module__}:{cls.__qualname__}"
+
+
+DEFAULT: Final = Registry()
+
+register_reducer = DEFAULT.register_reducer
+unregister_reducer = DEFAULT.unregister_reducer
+registered_reducers = DEFAULT.registered_reducers
+register_type = DEFAULT.register_type
+unregister_type = DEFAULT.unregister_type
+registered_types = DEFAULT.registered_types
+register_serializer = DEFAULT.register_serializer
+unregister_serializer = DEFAULT.unregister_serializer
+registered_serializers = DEFAULT.registered_serializers
