@@ -1,0 +1,98 @@
+"""Python objects as lists of memoryviews, without copying their data, and back without copying either."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from oobcodec.codec import Codec, dumps, loads
+from oobcodec.errors import (
+    DecodeError,
+    EncodeError,
+    HeaderError,
+    LimitError,
+    OobError,
+    PoisonedError,
+    RegistryError,
+    TruncatedError,
+)
+from oobcodec.limits import Limits
+from oobcodec.packed import pack, pack_into, packed_size, unpack
+from oobcodec.registry import (
+    Serializer,
+    register_reducer,
+    register_serializer,
+    register_type,
+    registered_reducers,
+    registered_serializers,
+    registered_types,
+    unregister_reducer,
+    unregister_serializer,
+    unregister_type,
+)
+
+if TYPE_CHECKING:
+    from oobcodec import sockets
+    from oobcodec.encoded import Encoded
+    from oobcodec.explanation import explain
+    from oobcodec.inspection import inspect
+    from oobcodec.wire import Receiver
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Codec",
+    "DecodeError",
+    "EncodeError",
+    "Encoded",
+    "HeaderError",
+    "LimitError",
+    "Limits",
+    "OobError",
+    "PoisonedError",
+    "Receiver",
+    "RegistryError",
+    "Serializer",
+    "TruncatedError",
+    "dumps",
+    "explain",
+    "inspect",
+    "loads",
+    "pack",
+    "pack_into",
+    "packed_size",
+    "register_reducer",
+    "register_serializer",
+    "register_type",
+    "registered_reducers",
+    "registered_serializers",
+    "registered_types",
+    "sockets",
+    "unpack",
+    "unregister_reducer",
+    "unregister_serializer",
+    "unregister_type",
+]
+
+# What not every process needs is imported when it is first asked for.
+_LAZY = {
+    "Encoded": "oobcodec.encoded",
+    "Receiver": "oobcodec.wire",
+    "explain": "oobcodec.explanation",
+    "inspect": "oobcodec.inspection",
+    "sockets": "oobcodec.sockets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    module = import_module(_LAZY[name])
+    found = getattr(module, name, module)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

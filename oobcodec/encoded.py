@@ -1,0 +1,76 @@
+"""A message inside an object."""
+
+from __future__ import annotations
+
+from pickle import PickleBuffer
+from typing import TYPE_CHECKING, Any
+
+from oobcodec.buffers import flat
+from oobcodec.codec import loads
+from oobcodec.context import LOADING
+from oobcodec.header import decode
+from oobcodec.registry import DEFAULT as REGISTRY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from oobcodec.buffers import Buffer
+
+
+class Encoded:
+    """A message to be sent inside an object, by reference and unopened.
+
+    Encode once and send to many, or forward what came in without unpickling it: `oobcodec.dumps` splices the frames
+    into the outer message. On the other side `oobcodec.loads` puts the object in its place; with ``open_encoded=False``
+    it hands over the `Encoded`, whose frames can go on.
+
+    Parameters
+    ----------
+    frames
+        One message, as `oobcodec.dumps` returns it.
+
+    Attributes
+    ----------
+    frames : list of memoryview
+        The message.
+
+    Raises
+    ------
+    HeaderError, TruncatedError
+        ``frames[0]`` does not start a message.
+
+    Examples
+    --------
+    >>> import oobcodec
+    >>> inner = oobcodec.Encoded(oobcodec.dumps([1, 2]))
+    >>> oobcodec.loads(oobcodec.dumps({"to": "anna", "what": inner}))
+    {'to': 'anna', 'what': [1, 2]}
+    """
+
+    __slots__ = ("frames",)
+
+    def __init__(self, frames: Iterable[Buffer]) -> None:
+        self.frames = [flat(frame) for frame in frames]
+        decode(bytes(self.frames[0]) if self.frames else b"")
+
+    def __repr__(self) -> str:
+        nbytes = sum(frame.nbytes for frame in self.frames)
+        return f"<Encoded: {len(self.frames)} frames, {nbytes:,} bytes>"
+
+    def loads(self, *, writable: bool | None = None) -> Any:
+        """Rebuild the object: `oobcodec.loads` of the frames."""
+        return loads(self.frames, writable=writable)
+
+
+def reduce_encoded(encoded: Encoded) -> tuple[Any, ...]:
+    """Send the frames as buffers of the outer message."""
+    return rebuild_encoded, tuple(PickleBuffer(frame) for frame in encoded.frames)
+
+
+def rebuild_encoded(*frames: Buffer) -> Any:
+    """Return the object of a message, or the message, as the `loads` that is running was asked."""
+    options = LOADING.get()
+    return loads(list(frames), **options._asdict()) if options.open_encoded else Encoded(frames)
+
+
+REGISTRY.provide(Encoded, reduce_encoded)

@@ -1,0 +1,236 @@
+"""Pickling: an object into a stream with buffers beside it, and back.
+
+An engine is pickle with the registry's reducers, which is fast. `dump_by_value` is cloudpickle with the same
+reducers, for what can only travel by value: lambdas, closures, local classes, and what belongs to ``__main__`` or to a
+module registered with ``cloudpickle.register_pickle_by_value``.
+"""
+
+from __future__ import annotations
+
+import pickle
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, Final
+
+import cloudpickle
+
+from oobcodec.buffers import EMPTY
+from oobcodec.errors import DecodeError
+from oobcodec.registry import DEFAULT as REGISTRY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import FrameType
+    from typing import TypeAlias
+
+    from oobcodec.registry import Reduce
+
+    Chunk: TypeAlias = bytes | bytearray
+    Engine: TypeAlias = tuple[
+        Callable[[Any], None], list[Chunk], list[memoryview], Callable[[], None], Callable[[], int]
+    ]
+    # A plain tuple (dump, chunks, buffers, clear_memo, size), because unpacking one is the fastest access there is.
+
+IN_BAND: Final = 1024
+"""Bytes below which a buffer stays in the pickle stream: there it costs less than a frame of its own."""
+
+SEGMENT: Final = 256 * 1024
+"""Bytes from which a ``bytes`` or ``bytearray`` object, by reference, is a frame of the pickle stream by itself."""
+
+STACK_GLOBAL: Final = 0x93
+"""The opcode without which a stream of protocol 5 names no class and no function."""
+
+STOP: Final = ord(".")
+
+_MACHINERY: Final = frozenset({"cloudpickle", "copyreg", "oobcodec", "pickle"})
+
+_OPENING: Final = 11
+_reduce_by_itself: Final = methodcaller("__reduce_ex__", 5)
+
+REUSABLE: Final = 16 * 1024
+"""Bytes up to which a pickler is kept: clearing a memo costs what the largest object ever did."""
+
+
+class _Sink:
+    """The file that a pickler writes to."""
+
+    __slots__ = ("write",)
+
+    def __init__(self, write: Callable[[Chunk], None]) -> None:
+        self.write = write
+
+
+def new_engine(pickler: Callable[..., Any] = pickle.Pickler, table: dict[type, Reduce] = REGISTRY.table) -> Engine:
+    """Return a pickler of protocol 5 with the registry's reducers."""
+    chunks: list[Chunk] = []
+    buffers: list[memoryview] = []
+    append = buffers.append
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool | None:
+        view = buffer.raw()
+        return True if view.nbytes < IN_BAND else append(view)
+
+    # The pickler hands bytes and bytearrays of 64 KiB or more to ``write`` as they are.
+    machine = pickler(_Sink(chunks.append), 5, buffer_callback=keep_in_band)
+    machine.dispatch_table = table
+    return machine.dump, chunks, buffers, machine.clear_memo, machine.__sizeof__
+
+
+engines: list[Engine] = []
+"""Engines that no call is using.
+
+A call takes one, and gives it back only if it succeeds. That alone makes threads, re-entrant calls and exceptions
+safe, and keeps no object alive: calling ``dump`` on a pickler inside another ``dump`` of it crashes the interpreter,
+and after an exception its memo holds the user's objects.
+"""
+
+
+def dump_by_value(obj: object) -> tuple[list[Chunk], list[memoryview]]:
+    """Pickle an object with cloudpickle."""
+    dump, chunks, buffers, _, _ = new_engine(cloudpickle.Pickler, _CloudTable())
+    dump(obj)
+    return chunks, buffers
+
+
+def names_what_goes_by_value(chunks: Sequence[Chunk]) -> bool:
+    """Tell whether a stream names ``__main__``, or a module that cloudpickle is told to send by value.
+
+    It may find the name in a string that is data: then cloudpickle is used needlessly, to the same effect.
+    """
+    # The opcode before a short name holds its length: that makes the search twice as selective.
+    names = [b"\x08__main__", *(name.encode() for name in cloudpickle.list_registry_pickle_by_value())]
+    return any(_mentions(chunks, name) for name in names)
+
+
+def holds_code(chunks: Sequence[Chunk]) -> bool:
+    """Tell whether a stream holds code, which only the same minor version of Python can run."""
+    return _mentions(chunks, b"cloudpickle.cloudpickle")
+
+
+def _mentions(chunks: Sequence[Chunk], name: bytes) -> bool:
+    # Chunks end where opcodes end, and the larger ones are the user's bytes.
+    return any(chunk.find(name) >= 0 for chunk in chunks if len(chunk) < SEGMENT)
+
+
+def joined(chunks: Sequence[Chunk]) -> list[Chunk]:
+    """Return a stream in as few pieces as leave large bytes uncopied."""
+    if len(chunks) == 1:
+        return list(chunks)
+    pieces: list[Chunk] = []
+    run: list[Chunk] = []
+    for chunk in chunks:
+        if len(chunk) < SEGMENT:
+            run.append(chunk)
+            continue
+        if run:
+            pieces.append(b"".join(run))
+            run.clear()
+        pieces.append(chunk)
+    return [*pieces, b"".join(run)]
+
+
+def reduce(obj: Any) -> str | tuple[Any, ...]:
+    """Take one object apart as `dump_by_value` would, but for functions and classes."""
+    try:
+        how = _CloudTable()[type(obj)]
+    except KeyError:
+        how = _reduce_by_itself
+    return how(obj)
+
+
+class _CloudTable(dict[type, "Reduce"]):
+    """Ours before cloudpickle's, which include copyreg's."""
+
+    def __missing__(self, cls: type) -> Reduce:
+        how = REGISTRY.exact(cls) or cloudpickle.Pickler.dispatch_table.get(cls) or REGISTRY.inherited(cls)
+        if how is None:
+            raise KeyError(cls)
+        return how
+
+
+def load(pieces: Sequence[memoryview], buffers: Iterable[memoryview], *, readonly: bool = False) -> Any:
+    """Unpickle a stream that may be in several pieces.
+
+    Raises
+    ------
+    DecodeError
+        Bytes follow the end of the pickle.
+    Exception
+        Whatever pickle or a rebuild function raises.
+    """
+    piece = pieces[0] if len(pieces) == 1 else EMPTY
+    if not readonly and piece[:_OPENING] == opening(piece.nbytes) and piece[-1] == STOP:
+        return pickle.loads(piece, buffers=buffers)
+    stream = _Stream(pieces)
+    unpickler = _ReadOnlyUnpickler if readonly else pickle.Unpickler
+    obj = unpickler(stream, buffers=buffers).load()  # type: ignore[arg-type]  # any buffer will do for ``read``
+    if stream.remaining:
+        message = f"{stream.remaining} bytes follow the end of the pickle stream"
+        raise DecodeError(message)
+    return obj
+
+
+def opening(size: int) -> bytes:
+    """Return how a pickle of so many bytes begins if it is one frame: then nothing can follow its end."""
+    return b"\x80\x05\x95" + (size - _OPENING).to_bytes(8, "little", signed=True)
+
+
+def refused(error: Exception) -> bool:
+    """Tell whether pickling or unpickling itself raised an error, rather than a method of the user's."""
+    return _origin(error).f_globals.get("__name__", "").partition(".")[0] in _MACHINERY
+
+
+def raised_in(error: Exception) -> str:
+    """Name the function that raised an error."""
+    return _origin(error).f_code.co_qualname
+
+
+def _origin(error: Exception) -> FrameType:
+    traceback = error.__traceback__
+    if traceback is None:
+        message = "the error was never raised"
+        raise ValueError(message)
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback.tb_frame
+
+
+class _Stream:
+    """A pickle in pieces, as the file that an unpickler reads."""
+
+    def __init__(self, pieces: Sequence[memoryview]) -> None:
+        self._pieces = iter(pieces)
+        self._piece = EMPTY
+        self.remaining = sum(piece.nbytes for piece in pieces)
+
+    def read(self, size: int) -> memoryview | bytearray:
+        if size <= len(self._piece):
+            return self._take(size)
+        # Not `size`: a length that lies must not allocate.
+        data = bytearray(min(size, self.remaining))
+        self.readinto(data)
+        return data
+
+    def readinto(self, target: bytearray | memoryview) -> int:
+        filled = 0
+        wanted = min(len(target), self.remaining)
+        while filled < wanted:
+            if not self._piece:
+                self._piece = next(self._pieces)
+            part = self._take(min(wanted - filled, len(self._piece)))
+            target[filled : filled + len(part)] = part
+            filled += len(part)
+        return filled
+
+    def readline(self) -> bytes:
+        return b""  # only the text opcodes of old protocols read lines: pickle calls that truncated
+
+    def _take(self, size: int) -> memoryview:
+        taken, self._piece = self._piece[:size], self._piece[size:]
+        self.remaining -= size
+        return taken
+
+
+class _ReadOnlyUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        return REGISTRY.frozen.get(found, found) if callable(found) else found
