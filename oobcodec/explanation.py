@@ -1,0 +1,140 @@
+"""How an object travels, buffer by buffer, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pickle import PickleBuffer
+from typing import TYPE_CHECKING, Any
+
+from oobcodec.buffers import Extent, address
+from oobcodec.codec import dumps
+from oobcodec.engine import IN_BAND, SEGMENT
+from oobcodec.header import decode
+from oobcodec.paths import walk
+from oobcodec.reports import Report, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oobcodec.header import Placement
+    from oobcodec.paths import Step
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow(Row):
+    """A piece of memory of the object, and how it travels.
+
+    Attributes
+    ----------
+    path : str
+        How to get to it: ``['x'].y[3]``.
+    type : str
+        Of the object that it belongs to.
+    bytes : int
+        That travel for it.
+    copied : int
+        Bytes that `dumps` had to copy.
+    way : str
+        ``"out-of-band"``, ``"shared"``, ``"compacted"``, ``"by reference"`` or ``"in-band"``.
+    frame : int or None
+        Index in the message, if it is one.
+    why : str
+        The reason.
+    """
+
+    path: str
+    type: str
+    bytes: int
+    copied: int
+    way: str
+    frame: int | None
+    why: str
+
+
+def explain(obj: object) -> Report:
+    """Report how an object travels: what goes out of band, what is shared, compacted or in-band, and why.
+
+    Parameters
+    ----------
+    obj
+        What `oobcodec.dumps` would be given.
+
+    Returns
+    -------
+    Report
+        To be printed, or taken apart with ``to_dict()``: a row for each piece of memory of 1 KiB or more in ``items``.
+
+    Raises
+    ------
+    EncodeError
+        As `oobcodec.dumps`.
+    """
+    frames = dumps(obj)
+    header = decode(frames[0].tobytes())
+    leaves = [step for step in walk(obj) if _nbytes(step.obj) >= IN_BAND]
+    buffers = [step for step in leaves if type(step.obj) is PickleBuffer]
+    if not header.pickle_frames or len(buffers) != len(header.buffers):
+        # A serializer that took the object as a whole, or a __reduce__ that differs from call to call: no telling
+        # which object of the walk a buffer belongs to.
+        leaves = [step for step in leaves if type(step.obj) is not PickleBuffer]
+    of_buffers = _buffer_rows(buffers, header.buffers, frames)
+    items = [next(of_buffers) if type(step.obj) is PickleBuffer else _row(step, frames) for step in leaves]
+    lengths = header.lengths
+    summary: dict[str, Any] = {
+        "serializer": header.tag,
+        "frames": len(frames),
+        "in-band bytes": sum(lengths[: header.pickle_frames]),
+        "out-of-band bytes": sum(lengths[header.pickle_frames :]),
+        "copied bytes": sum(row.copied for row in items),
+    }
+    return Report(summary, {"items": items})
+
+
+def _nbytes(obj: object) -> int:
+    match obj:
+        case PickleBuffer():
+            return obj.raw().nbytes
+        case bytes() | bytearray() | str():
+            return len(obj)
+    return 0
+
+
+def _buffer_rows(steps: list[Step], placements: tuple[Placement, ...], frames: list[memoryview]) -> Iterator[ItemRow]:
+    first_in: dict[int, str] = {}
+    for step, (frame, offset, nbytes, _) in zip(steps, placements, strict=True):
+        view = step.obj.raw()
+        path, kind = _owner(step)
+        if address(frames[frame]) + offset != address(view):
+            gaps = isinstance(view.obj, Extent)
+            why = "its elements lie apart: only they travel" if gaps else "its library keeps it in another form"
+            yield ItemRow(path, kind, nbytes, nbytes, "compacted" if gaps else "out-of-band", frame, why)
+        elif frame in first_in:
+            why = f"lies in the memory of {first_in[frame] or 'the object itself'}"
+            yield ItemRow(path, kind, 0, 0, "shared", frame, why)
+        else:
+            first_in[frame] = path
+            yield ItemRow(path, kind, frames[frame].nbytes, 0, "out-of-band", frame, "memory of 1 KiB or more")
+
+
+def _row(step: Step, frames: list[memoryview]) -> ItemRow:
+    """Describe a string of bytes or text, which pickle itself writes."""
+    path, kind = _owner(step)
+    obj = step.obj
+    if isinstance(obj, str):
+        nbytes = len(obj.encode("utf-8", "surrogatepass"))
+        whole = len(frames) == 2 and frames[1].nbytes == nbytes  # noqa: PLR2004
+        return ItemRow(path, kind, nbytes, nbytes, "out-of-band" if whole else "in-band", None, "text is encoded")
+    frame = next((i for i, frame in enumerate(frames) if frame.obj is obj), None)
+    if frame is None:
+        why = f"shorter than {SEGMENT // 1024} KiB: cheaper inside the stream"
+        return ItemRow(path, kind, len(obj), len(obj), "in-band", None, why)
+    return ItemRow(path, kind, len(obj), 0, "by reference", frame, "a frame of its own")
+
+
+def _owner(step: Step) -> tuple[str, str]:
+    """Return the path and the type of the object that a piece of memory was found in."""
+    owner = step
+    while not owner.label and owner.parent is not None:
+        owner = owner.parent
+    cls = type(owner.obj)
+    return step.path, cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

@@ -1,0 +1,132 @@
+"""What a message is made of, without executing any of it."""
+
+from __future__ import annotations
+
+import pickletools
+from collections import Counter
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oobcodec.buffers import flat
+from oobcodec.errors import DecodeError, HeaderError
+from oobcodec.header import decode, decode_prelude
+from oobcodec.packed import unpack
+from oobcodec.reports import Report, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from oobcodec.buffers import Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRow(Row):
+    """A frame of the message: what it is for, and how many buffers lie in it."""
+
+    frame: int
+    role: str
+    bytes: int
+    buffers: int
+
+
+@dataclass(frozen=True, slots=True)
+class BufferRow(Row):
+    """A buffer that the pickle stream refers to, and where it lies."""
+
+    buffer: int
+    frame: int
+    offset: int
+    bytes: int
+    readonly: bool
+
+
+def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str]) -> Report:
+    """Report what a message holds, without executing any of it.
+
+    Parameters
+    ----------
+    message
+        The frames that `oobcodec.dumps` returned, one buffer with their packed form, or the path of a file with that.
+
+    Returns
+    -------
+    Report
+        To be printed, or taken apart with ``to_dict()``. Its ``globals`` are the classes and functions that
+        `oobcodec.loads` would import and may call.
+
+    Raises
+    ------
+    HeaderError, TruncatedError
+        It is not one whole message.
+    DecodeError
+        The pickle stream is no pickle.
+    """
+    frames = _frames(message)
+    prelude = decode_prelude(frames[0])
+    header = decode(frames[0].tobytes())
+    lengths = tuple(frame.nbytes for frame in frames[1:])
+    if lengths != header.lengths:
+        text = f"the frames have {lengths} bytes, the header says {header.lengths}"
+        raise HeaderError(text)
+    uses = Counter(place[0] for place in header.buffers)
+    roles = ["header", *["pickle"] * header.pickle_frames, *["buffer"] * len(lengths)]
+    stream = b"".join(frames[1 : 1 + header.pickle_frames])
+    names = list(_globals(stream)) if header.pickle_frames else []
+    summary = {
+        "format version": 1,
+        "serializer": header.tag,
+        "meta": header.meta,
+        "packed bytes": prelude.packed_length,
+        "frame bytes": sum(frame.nbytes for frame in frames),
+        "in-band bytes": len(stream),
+        "out-of-band bytes": sum(lengths[header.pickle_frames :]),
+        "globals": sorted(set(names)),
+    }
+    rows = [
+        FrameRow(index, role, frame.nbytes, uses[index])
+        for index, (role, frame) in enumerate(zip(roles, frames, strict=False))
+    ]
+    places = [BufferRow(i, *place) for i, place in enumerate(header.buffers)]
+    return Report(summary, {"frames": rows, "buffers": places})
+
+
+def _frames(message: Iterable[Buffer] | Buffer | str | PathLike[str]) -> list[memoryview]:
+    if isinstance(message, str | PathLike):
+        return unpack(Path(message).read_bytes())
+    try:
+        return unpack(memoryview(message))  # type: ignore[arg-type]  # whatever is no buffer is a list of them
+    except TypeError:
+        frames = [flat(frame) for frame in message]
+    if not frames:
+        text = "no frames: a message has one at least"
+        raise HeaderError(text)
+    return frames
+
+
+def _globals(stream: bytes) -> Iterator[str]:
+    """Find the names in a pickle by reading its opcodes."""
+    memo: list[Any] = []
+    pushed: list[Any] = [None, None]
+    try:
+        for opcode, value, _ in pickletools.genops(stream):
+            argument: Any = value
+            match opcode.name:
+                case "MEMOIZE":
+                    memo.append(pushed[-1])
+                    continue
+                case "BINGET" | "LONG_BINGET":
+                    pushed.append(memo[argument])
+                case "STACK_GLOBAL":
+                    yield f"{pushed[-2]}.{pushed[-1]}"
+                    pushed.append(None)
+                case "GLOBAL":
+                    yield argument.replace(" ", ".")
+                    pushed.append(None)
+                case name:
+                    pushed.append(argument if "UNICODE" in name else None)
+            del pushed[:-2]
+    except (ValueError, IndexError) as error:
+        text = f"the pickle stream is damaged: {error}"
+        raise DecodeError(text) from error
