@@ -26,7 +26,6 @@ OWN_ALLOCATION = 64 * 1024
 """Bytes from which a frame gets memory of its own, so that keeping it alive keeps nothing else alive."""
 
 _HUGE_PAGE = 2 << 20
-_MAPPED = 1 << 20
 
 EMPTY = memoryview(b"")
 
@@ -51,11 +50,20 @@ def flat(buffer: Buffer) -> memoryview:
     BufferError
         Its memory is not contiguous.
     """
-    if type(buffer) is memoryview and buffer.format == "B" and buffer.ndim == 1 and buffer.contiguous:
-        return buffer
-    view = memoryview(buffer)
-    # ``raw`` and ``cast`` reject some empty shapes; there is nothing to look at in them anyway.
-    return PickleBuffer(view).raw() if view.nbytes else EMPTY if view.readonly else memoryview(bytearray())
+    cls = type(buffer)
+    if cls is bytes or cls is bytearray:
+        return memoryview(buffer)
+    view = buffer if cls is memoryview else memoryview(buffer)
+    if view.format == "B" and view.ndim == 1 and view.contiguous:
+        return view
+    if not view.nbytes:  # ``cast`` rejects some empty shapes, and there is nothing to look at in them
+        return EMPTY if view.readonly else memoryview(bytearray())
+    try:
+        return view.cast("B")
+    except TypeError:
+        # In Fortran order, or of a format that is not native. Not ``PickleBuffer(view).raw()``: CPython crashes when
+        # its garbage collector finds a memoryview of a memoryview (3.11 and 3.12 do).
+        return span(address(view), view.nbytes, (view,), readonly=view.readonly)
 
 
 def padding(nbytes: int) -> int:
@@ -87,17 +95,19 @@ _release_buffer = ctypes.pythonapi.PyBuffer_Release
 _release_buffer.argtypes = (ctypes.POINTER(_PyBuffer),)
 _release_buffer.restype = None
 
+_ANY_CONTIGUOUS = 0x98
+
 _char_at = ctypes.c_char.from_buffer
 _address_of = ctypes.addressof
 
 
 def address(view: memoryview) -> int:
-    """Return the memory address of the first byte of a non-empty frame."""
-    if not view.readonly:
+    """Return the memory address of the first byte of a contiguous view that is not empty."""
+    if not view.readonly and view.c_contiguous:
         return _address_of(_char_at(view))
-    # ``from_buffer`` refuses read-only memory, and this way costs five times as much.
+    # ``from_buffer`` refuses other memory, and this way costs five times as much.
     record = _PyBuffer()
-    _get_buffer(view, record, 0)
+    _get_buffer(view, record, _ANY_CONTIGUOUS)
     try:
         return record.buf or 0
     finally:
@@ -118,15 +128,16 @@ def span(start: int, nbytes: int, owners: Sequence[object], *, readonly: bool) -
 def allocate(nbytes: int) -> memoryview:
     """Return `nbytes` bytes of writable memory that starts at a multiple of 64.
 
-    From 1 MiB on it is an anonymous private mapping, with transparent huge pages where the system has them: its pages
-    cost nothing until they are written, and go back to the system with the last view.
+    From 2 MiB on it is an anonymous private mapping, with transparent huge pages where the system has them: its pages
+    cost nothing until they are written, and go back to the system with the last view. Smaller pieces come from the
+    allocator, which has warm pages at hand.
 
     Raises
     ------
     MemoryError
         The system does not have (or does not let this process have) that much.
     """
-    if nbytes >= _MAPPED:
+    if nbytes >= _HUGE_PAGE:
         try:
             mapping = _anonymous(nbytes)
         except (OSError, ValueError, OverflowError) as error:
@@ -143,7 +154,7 @@ def _anonymous(nbytes: int) -> mmap.mmap:
     if not hasattr(mmap, "MAP_PRIVATE"):
         return mmap.mmap(-1, nbytes)
     mapping = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if nbytes >= _HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
+    if hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a kernel built without transparent huge pages
             mapping.madvise(mmap.MADV_HUGEPAGE)
     return mapping

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import sys
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from oobcodec import header as headers
-from oobcodec.buffers import allocate, flat
-from oobcodec.context import DEFAULTS, LOADING, LoadOptions
+from oobcodec.buffers import Extent, allocate, flat
+from oobcodec.context import DEFAULTS, LOADING, RUNNING, LoadOptions
 from oobcodec.engine import (
     REUSABLE,
     STACK_GLOBAL,
@@ -32,11 +34,14 @@ from oobcodec.registry import DEFAULT as REGISTRY
 from oobcodec.sharing import place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     from oobcodec.buffers import Buffer
     from oobcodec.engine import Chunk
     from oobcodec.header import Header, Placement
+
+    _Plan: TypeAlias = tuple[bytes, int, int, tuple[tuple[int, bool], ...]]
 
 _PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 _SMALL: Final = 4096
@@ -44,6 +49,11 @@ _SMALL: Final = 4096
 
 _FEW: Final = 16
 """Frames below which the header of any other message is worth remembering."""
+
+_PICKLED: Final = ("pickle", "cloudpickle")
+
+_PLANNED: Final = 4096
+"""Headers that are remembered at a time with the way to read the rest of the message."""
 
 _TINY: Final = 512
 """Bytes of a pickle that is too short to have made a memo large."""
@@ -63,26 +73,38 @@ class _FirstFrames(dict[int, memoryview]):
         return first
 
 
-class _Openings(dict[bytes, tuple[int, bytes]]):
-    """What ``frames[1]`` must be, length and first bytes, to be read the short way; by ``frames[0]``."""
+class _Plans(dict[bytes, "_Plan"]):
+    """How to read a message the short way, by ``frames[0]``.
 
-    def __missing__(self, first: bytes) -> tuple[int, bytes]:
-        header = headers.decode(first)
-        if header.tag != "pickle" or len(header.lengths) != 1 or header.lengths[0] >= _SMALL:
-            return -1, b""
-        self[first] = length, begin = header.lengths[0], opening(header.lengths[0])
-        return length, begin
+    That goes for a small pickle, and beside it no buffer that is less than a frame: how the pickle begins, its length,
+    how many frames the message has, and the length and read-only flag of each buffer. No message has the plan of any
+    other, which is one without frames.
+    """
+
+    def __missing__(self, first: bytes) -> _Plan:
+        if len(first) > headers.SMALL:
+            return b"", 0, 0, ()
+        tag, meta, lengths, pickle_frames, placements = headers.decode_small(first)
+        buffers = tuple([(place[2], place[3]) for place in placements])
+        whole = tuple([(frame, 0, *buffer) for frame, buffer in enumerate(buffers, 2)]) == placements
+        plan: _Plan = b"", 0, 0, ()
+        if tag == "pickle" and meta is None and pickle_frames == 1 and lengths[0] < _SMALL and whole:
+            plan = opening(lengths[0]), lengths[0], 1 + len(lengths), buffers
+        if len(self) >= _PLANNED:
+            self.clear()
+        self[first] = plan
+        return plan
 
 
 _first_frames = _FirstFrames()
-_openings = _Openings()
+_plans = _Plans()
 
 
 def dumps(obj: object, *, copy: bool = False) -> list[memoryview]:
     """Turn an object into frames, without copying its data.
 
     The frames are live memory of the object until they are sent: whoever changes an array meanwhile changes the
-    message, and a bytearray of 64 KiB or more cannot be resized while they live. ``copy=True`` takes a snapshot.
+    message, and a bytearray of 256 KiB or more cannot be resized while they live. ``copy=True`` takes a snapshot.
 
     Parameters
     ----------
@@ -111,7 +133,8 @@ def dumps(obj: object, *, copy: bool = False) -> list[memoryview]:
     travel by value, as cloudpickle does it, and can then be rebuilt by the same minor version of Python only.
     """
     cls = type(obj)
-    if cls is bytes or cls is str or REGISTRY.serializers:
+    serializers = REGISTRY.serializers
+    if cls is bytes or cls is str or serializers:
         frames = _dump_whole(obj)
         if frames is not None:
             return _snapshots(frames) if copy else frames
@@ -127,8 +150,8 @@ def dumps(obj: object, *, copy: bool = False) -> list[memoryview]:
     stream = chunks.pop()
     if STACK_GLOBAL in stream or chunks or buffers or copy:
         chunks.append(stream)
-        if REGISTRY.outdated():
-            return dumps(obj, copy=copy)
+        if REGISTRY.outdated() or REGISTRY.serializers is not serializers:
+            return dumps(obj, copy=copy)  # with what has been registered since, perhaps for this very object
         if names_what_goes_by_value(chunks):
             return _dump_by_value(obj, None, copy=copy)
         frames = _message("pickle", None, chunks, buffers, copy=copy)
@@ -148,7 +171,7 @@ def dumps(obj: object, *, copy: bool = False) -> list[memoryview]:
 
 def _dump_by_value(obj: object, error: Exception | None, *, copy: bool) -> list[memoryview]:
     """Pickle what pickle refused with `error`, or what only cloudpickle sends right."""
-    if error is None or (refused(error) and not isinstance(error, RecursionError)):
+    if error is None or (refused(error) and not isinstance(error, RecursionError | MemoryError)):
         try:
             chunks, buffers = dump_by_value(obj)
         except Exception as final:  # noqa: BLE001  # raised again below
@@ -156,12 +179,16 @@ def _dump_by_value(obj: object, error: Exception | None, *, copy: bool) -> list[
         else:
             tag, meta = ("cloudpickle", _PYTHON) if holds_code(chunks) else ("pickle", None)
             return _message(tag, meta, chunks, buffers, copy=copy)
-    culprit = find_culprit(obj)
-    if refused(error):
-        message = f"cannot pickle {culprit}: {error}"
-        raise EncodeError(message) from error
-    error.add_note(f"raised while oobcodec.dumps was pickling {culprit}")
-    raise error
+    ours = refused(error) and not isinstance(error, MemoryError)
+    try:
+        culprit = find_culprit(obj)
+        if ours:
+            message = f"cannot pickle {culprit}: {error}"
+            raise EncodeError(message) from error
+        error.add_note(f"raised while oobcodec.dumps was pickling {culprit}")
+        raise error
+    finally:
+        del error  # its traceback refers to this frame, and that to the object
 
 
 def _dump_whole(obj: object) -> list[memoryview] | None:
@@ -178,10 +205,20 @@ def _dump_whole(obj: object) -> list[memoryview] | None:
 
 
 def _message(tag: str, meta: Any, chunks: list[Chunk], buffers: list[memoryview], *, copy: bool) -> list[memoryview]:
-    pieces = [memoryview(piece) for piece in joined(chunks)]
-    placed, placements = place(buffers, 1 + len(pieces)) if buffers else ([], ())
-    frames = _headed(tag, meta, [*pieces, *placed], len(pieces), placements)
+    if len(chunks) == len(buffers) == 1 and tag == "pickle" and not isinstance(buffers[0].obj, Extent):
+        # One array, the common large message, without the calls below.
+        stream, buffer = memoryview(chunks[0]), buffers[0]
+        frames = [_first_of_one(len(stream), len(buffer), buffer.readonly).toreadonly(), stream, buffer]
+    else:
+        pieces = [memoryview(piece) for piece in joined(chunks)]
+        placed, placements = place(buffers, 1 + len(pieces)) if buffers else ([], ())
+        frames = _headed(tag, meta, [*pieces, *placed], len(pieces), placements)
     return _snapshots(frames) if copy else frames
+
+
+@lru_cache(maxsize=1024)
+def _first_of_one(stream: int, buffer: int, readonly: bool) -> memoryview:  # noqa: FBT001  # a key of the cache
+    return memoryview(headers.encode("pickle", None, (stream, buffer), 1, ((2, 0, buffer, readonly),)))
 
 
 def _headed(
@@ -241,24 +278,52 @@ def loads(frames: Iterable[Buffer] | Buffer, *, writable: bool | None = None, op
     """
     if type(frames) is not list:
         frames = _listed(frames)
-    if not frames:
+    try:
+        first = frames[0]
+    except IndexError:
         message = "no frames: a message has one at least"
-        raise TruncatedError(message)
-    first = frames[0]
-    first = first.tobytes() if type(first) is memoryview else bytes(_view(0, first))
-    if writable is None and open_encoded and len(frames) == 2 and LOADING.get() is DEFAULTS:  # noqa: PLR2004
-        # Plain data again, at half of the general price: one pickle frame that fills one message frame.
-        length, begin = _openings[first]
-        stream = frames[1]
-        if type(stream) is memoryview and stream.nbytes == length:
-            stream = stream.tobytes()
-            if stream[: len(begin)] == begin and stream[-1] == STOP:
-                try:
-                    return _unpickle(stream)
-                except Exception as error:  # noqa: BLE001  # raised again there
-                    _fail(error)
+        raise TruncatedError(message) from None
+    if type(first) is memoryview:
+        first = first.tobytes()
+    elif type(first) is not bytes:
+        first = bytes(_view(0, first))
+    if writable is None and open_encoded and not RUNNING:
+        # Most messages, at half of the general price; all others are sorted out below.
+        begin, size, count, places = _plans[first]
+        if len(frames) == count:
+            stream = frames[1]
+            if type(stream) is memoryview and stream.nbytes == size:
+                stream = stream.tobytes()
+                if stream[:11] == begin and stream[-1] == STOP:
+                    try:
+                        return _load_buffers(stream, frames, places) if places else _unpickle(stream)
+                    except Exception as error:  # noqa: BLE001  # raised again there
+                        _fail(error)
     header = headers.decode_small(first) if len(first) <= headers.SMALL else headers.decode(first)
-    return _load(header, _checked(frames, header), LoadOptions(writable, open_encoded))
+    options = DEFAULTS if writable is None and open_encoded else LoadOptions(writable, open_encoded)
+    lengths = header.lengths
+    if len(frames) != 1 + len(lengths):
+        message = f"the message has {1 + len(lengths)} frames, here are {len(frames)}"
+        raise (TruncatedError if len(frames) <= len(lengths) else HeaderError)(message)
+    views = [_checked(index, frames[index], length) for index, length in enumerate(lengths, 1)]
+    return _load(header, views, options)
+
+
+def _load_buffers(stream: bytes, frames: Sequence[Buffer], places: tuple[tuple[int, bool], ...]) -> Any:
+    buffers = []
+    for index, (length, readonly) in enumerate(places, 2):
+        view = _checked(index, frames[index], length)
+        buffers.append(view.toreadonly() if readonly else view)
+    unused = iter(buffers)
+    obj = _unpickle(stream, buffers=unused)
+    _check_used(unused)
+    return obj
+
+
+def _check_used(unused: Iterator[memoryview]) -> None:
+    if next(unused, None) is not None:
+        message = "the pickle stream does not use all buffers of the message"
+        raise DecodeError(message)
 
 
 def _listed(frames: Iterable[Buffer] | Buffer) -> list[Buffer]:
@@ -268,11 +333,12 @@ def _listed(frames: Iterable[Buffer] | Buffer) -> list[Buffer]:
         view = memoryview(frames)  # type: ignore[arg-type]
     except TypeError:
         try:
-            return list(frames)
+            iterator = iter(frames)
         except TypeError:
             message = f"frames are a list of buffers or one packed buffer, not {type(frames).__name__}"
             raise DecodeError(message) from None
-    return unpack(view)
+        return list(iterator)
+    return unpack(_view(0, view))
 
 
 def _view(index: int, frame: Buffer) -> memoryview:
@@ -283,17 +349,15 @@ def _view(index: int, frame: Buffer) -> memoryview:
         raise DecodeError(message) from error
 
 
-def _checked(frames: Sequence[Buffer], header: Header) -> list[memoryview]:
-    """Return the frames as views, as many and as long as the header says."""
-    if len(frames) != 1 + len(header.lengths):
-        message = f"the message has {1 + len(header.lengths)} frames, here are {len(frames)}"
-        raise (TruncatedError if len(frames) <= len(header.lengths) else HeaderError)(message)
-    views = [_view(index, frame) for index, frame in enumerate(frames)]
-    for index, length in enumerate(header.lengths, 1):
-        if views[index].nbytes != length:
-            message = f"frame {index} has {views[index].nbytes} bytes, the header says {length}"
-            raise (TruncatedError if views[index].nbytes < length else HeaderError)(message)
-    return views
+def _checked(index: int, frame: Buffer, length: int) -> memoryview:
+    """Return a frame as a view, if it is as long as the header says."""
+    view = frame if type(frame) is memoryview else _view(index, frame)
+    if view.format != "B" or view.ndim != 1 or not view.contiguous:
+        view = _view(index, frame)
+    if len(view) != length:
+        message = f"frame {index} has {len(view)} bytes, the header says {length}"
+        raise (TruncatedError if len(view) < length else HeaderError)(message)
+    return view
 
 
 def _load(header: Header, views: list[memoryview], options: LoadOptions) -> Any:
@@ -304,46 +368,60 @@ def _load(header: Header, views: list[memoryview], options: LoadOptions) -> Any:
             "on both sides, or define its functions and classes in a module that both can import"
         )
         raise DecodeError(message)
-    buffers = _buffers(header, views, writable=options.writable)
-    token = LOADING.set(options) if LOADING.get() != options else None
+    if (header.pickle_frames and header.tag not in _PICKLED) or (len(header.buffers) != 1 and header.tag in _WHOLE):
+        message = (
+            f"{header.pickle_frames} pickle frames and {len(header.buffers)} buffers are no message of {header.tag!r}"
+        )
+        raise HeaderError(message)
+    buffers = _buffers(header.buffers, views, options.writable)
+    token = None
     try:
-        match header.tag:
-            case "pickle" | "cloudpickle":
-                return _load_pickle(header, views, buffers, readonly=options.writable is False)
-            case "bytes":
-                (data,) = buffers
-                return data.obj if type(data.obj) is bytes and len(data.obj) == data.nbytes else bytes(data)
-            case "str":
-                (data,) = buffers
-                return str(data, "utf-8", "surrogatepass")
-            case tag:
-                return REGISTRY.serializer(tag).loads(header.meta, buffers)
+        if options is not DEFAULTS:
+            RUNNING.append(options)
+        if LOADING.get() is not options:
+            token = LOADING.set(options)
+        if header.tag in _PICKLED:
+            unused = iter(buffers)
+            obj = load(views, header.pickle_frames, unused, options.writable is False)
+            _check_used(unused)
+            return obj
+        if header.tag in _WHOLE:
+            return _WHOLE[header.tag](*buffers)
+        # A copy: the header is remembered, and the serializer may change what it gets.
+        return REGISTRY.serializer(header.tag).loads(deepcopy(header.meta), buffers)
     except Exception as error:  # noqa: BLE001  # raised again there
         _fail(error)
     finally:
+        if options in RUNNING:
+            RUNNING.remove(options)
         if token is not None:
             LOADING.reset(token)
 
 
-def _load_pickle(header: Header, views: list[memoryview], buffers: list[memoryview], *, readonly: bool) -> Any:
-    unused = iter(buffers)
-    obj = load(views[1 : 1 + header.pickle_frames], unused, readonly=readonly)
-    surplus = sum(1 for _ in unused)
-    if surplus:
-        message = f"the pickle stream leaves {surplus} of {len(buffers)} buffers unused"
-        raise DecodeError(message)
-    return obj
+def _bytes(data: memoryview) -> bytes:
+    return data.obj if type(data.obj) is bytes and len(data.obj) == data.nbytes else bytes(data)
 
 
-def _buffers(header: Header, views: list[memoryview], *, writable: bool | None) -> list[memoryview]:
+def _str(data: memoryview) -> str:
+    return str(data, "utf-8", "surrogatepass")
+
+
+_WHOLE: Final = {"bytes": _bytes, "str": _str}
+
+
+def _buffers(
+    placements: tuple[Placement, ...],
+    views: list[memoryview],
+    writable: bool | None,  # noqa: FBT001  # an option
+) -> list[memoryview]:
     """Return the buffers as slices of their frames, with the mutability that they had and that is asked for."""
     if writable:
-        for frame in {place[0] for place in header.buffers if not place[3]}:
+        for frame in {place[0] - 1 for place in placements if not place[3]}:
             if views[frame].readonly:
                 views[frame] = _copied(views[frame])
     buffers = []
-    for frame, offset, length, readonly in header.buffers:
-        view = views[frame]
+    for frame, offset, length, readonly in placements:
+        view = views[frame - 1]
         if length != view.nbytes:
             view = view[offset : offset + length]
         buffers.append(view.toreadonly() if readonly or writable is False else view)
@@ -352,16 +430,19 @@ def _buffers(header: Header, views: list[memoryview], *, writable: bool | None) 
 
 def _fail(error: Exception) -> NoReturn:
     """Raise what rebuilding an object has raised, as an error of ours if pickle or a rebuild function refused."""
-    if isinstance(error, OobError):
-        raise error
-    if isinstance(error, ModuleNotFoundError) and refused(error):
-        message = f"the message needs the module {error.name!r}: install it on this side"
+    try:
+        if isinstance(error, OobError):
+            raise error
+        if not refused(error):
+            error.add_note(f"raised in {raised_in(error)} while oobcodec.loads was rebuilding an object")
+            raise error
+        if isinstance(error, ModuleNotFoundError):
+            message = f"the message needs the module {error.name!r}: install it on this side"
+        else:
+            message = f"the object cannot be rebuilt: {type(error).__name__}: {error}"
         raise DecodeError(message) from error
-    if refused(error):
-        message = f"the pickle stream cannot be rebuilt: {type(error).__name__}: {error}"
-        raise DecodeError(message) from error
-    error.add_note(f"raised in {raised_in(error)} while oobcodec.loads was rebuilding an object")
-    raise error
+    finally:
+        del error  # its traceback refers to this frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,4 +15,7 @@ class LoadOptions(NamedTuple):
 
 DEFAULTS: Final = LoadOptions()
 
+RUNNING: Final[list[LoadOptions]] = []
+"""Other options than the defaults that are in force anywhere: while it is empty, nobody need look into `LOADING`."""
+
 LOADING: Final[ContextVar[LoadOptions]] = ContextVar("oobcodec.LOADING", default=DEFAULTS)

@@ -8,17 +8,18 @@ module registered with ``cloudpickle.register_pickle_by_value``.
 from __future__ import annotations
 
 import pickle
+from functools import lru_cache
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
 
-from oobcodec.buffers import EMPTY
+from oobcodec.buffers import EMPTY, flat
 from oobcodec.errors import DecodeError
 from oobcodec.registry import DEFAULT as REGISTRY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import FrameType
     from typing import TypeAlias
 
@@ -41,9 +42,14 @@ STACK_GLOBAL: Final = 0x93
 
 STOP: Final = ord(".")
 
-_MACHINERY: Final = frozenset({"cloudpickle", "copyreg", "oobcodec", "pickle"})
+_MACHINERY: Final = frozenset({"cloudpickle", "copyreg", "numpy", "oobcodec", "pickle"})
 
 _OPENING: Final = 11
+_FRAME: Final = (b"\x80\x05\x95", b"\x95")
+# The byte before a short name is its length: that makes the search more selective, and faster.
+_MAIN: Final = b"\x08__main__"
+_CLOUDPICKLE: Final = b"\x17cloudpickle.cloudpickle"
+_SHORT: Final = 64 * 1024
 _reduce_by_itself: Final = methodcaller("__reduce_ex__", 5)
 
 REUSABLE: Final = 16 * 1024
@@ -67,6 +73,8 @@ def new_engine(pickler: Callable[..., Any] = pickle.Pickler, table: dict[type, R
 
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool | None:
         view = buffer.raw()
+        if type(view.obj) is memoryview:
+            view = flat(view.obj)  # which says why
         return True if view.nbytes < IN_BAND else append(view)
 
     # The pickler hands bytes and bytearrays of 64 KiB or more to ``write`` as they are.
@@ -86,7 +94,7 @@ and after an exception its memo holds the user's objects.
 
 def dump_by_value(obj: object) -> tuple[list[Chunk], list[memoryview]]:
     """Pickle an object with cloudpickle."""
-    dump, chunks, buffers, _, _ = new_engine(cloudpickle.Pickler, _CloudTable())
+    dump, chunks, buffers, _, _ = new_engine(_CloudPickler, _CloudTable())
     dump(obj)
     return chunks, buffers
 
@@ -96,19 +104,23 @@ def names_what_goes_by_value(chunks: Sequence[Chunk]) -> bool:
 
     It may find the name in a string that is data: then cloudpickle is used needlessly, to the same effect.
     """
-    # The opcode before a short name holds its length: that makes the search twice as selective.
-    names = [b"\x08__main__", *(name.encode() for name in cloudpickle.list_registry_pickle_by_value())]
-    return any(_mentions(chunks, name) for name in names)
+    names = cloudpickle.list_registry_pickle_by_value()
+    return _mention(chunks, _MAIN, *map(str.encode, names)) if names else _mention(chunks, _MAIN)
 
 
 def holds_code(chunks: Sequence[Chunk]) -> bool:
     """Tell whether a stream holds code, which only the same minor version of Python can run."""
-    return _mentions(chunks, b"cloudpickle.cloudpickle")
+    return _mention(chunks, _CLOUDPICKLE)
 
 
-def _mentions(chunks: Sequence[Chunk], name: bytes) -> bool:
-    # Chunks end where opcodes end, and the larger ones are the user's bytes.
-    return any(chunk.find(name) >= 0 for chunk in chunks if len(chunk) < SEGMENT)
+def _mention(chunks: Sequence[Chunk], *names: bytes) -> bool:
+    for chunk in chunks:  # each ends where an opcode ends
+        # The large ones are the user's bytes, unless a long integer made a frame that long.
+        if len(chunk) < SEGMENT or chunk.startswith(_FRAME):
+            for name in names:
+                if chunk.find(name) >= 0:
+                    return True
+    return False
 
 
 def joined(chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -137,6 +149,11 @@ def reduce(obj: Any) -> str | tuple[Any, ...]:
     return how(obj)
 
 
+class _CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    # A table in cloudpickle's class hides the slot for that of a pickler: without this one, ours would be ignored.
+    dispatch_table = pickle.Pickler.dispatch_table
+
+
 class _CloudTable(dict[type, "Reduce"]):
     """Ours before cloudpickle's, which include copyreg's."""
 
@@ -144,11 +161,12 @@ class _CloudTable(dict[type, "Reduce"]):
         how = REGISTRY.exact(cls) or cloudpickle.Pickler.dispatch_table.get(cls) or REGISTRY.inherited(cls)
         if how is None:
             raise KeyError(cls)
+        self[cls] = how  # for one call, in which copyreg does not change
         return how
 
 
-def load(pieces: Sequence[memoryview], buffers: Iterable[memoryview], *, readonly: bool = False) -> Any:
-    """Unpickle a stream that may be in several pieces.
+def load(frames: Sequence[memoryview], count: int, buffers: Iterable[memoryview], readonly: bool) -> Any:  # noqa: FBT001
+    """Unpickle a stream in the first `count` of some frames.
 
     Raises
     ------
@@ -157,10 +175,11 @@ def load(pieces: Sequence[memoryview], buffers: Iterable[memoryview], *, readonl
     Exception
         Whatever pickle or a rebuild function raises.
     """
-    piece = pieces[0] if len(pieces) == 1 else EMPTY
-    if not readonly and piece[:_OPENING] == opening(piece.nbytes) and piece[-1] == STOP:
-        return pickle.loads(piece, buffers=buffers)
-    stream = _Stream(pieces)
+    if count == 1 and not readonly and len(frames[0]) < _SHORT:
+        whole = frames[0].tobytes()
+        if whole[:_OPENING] == opening(len(whole)) and whole[-1] == STOP:
+            return pickle.loads(whole, buffers=buffers)
+    stream = _Stream(frames[:count])
     unpickler = _ReadOnlyUnpickler if readonly else pickle.Unpickler
     obj = unpickler(stream, buffers=buffers).load()  # type: ignore[arg-type]  # any buffer will do for ``read``
     if stream.remaining:
@@ -169,29 +188,28 @@ def load(pieces: Sequence[memoryview], buffers: Iterable[memoryview], *, readonl
     return obj
 
 
+@lru_cache(maxsize=4096)
 def opening(size: int) -> bytes:
-    """Return how a pickle of so many bytes begins if it is one frame: then nothing can follow its end."""
+    """Return how a pickle of so many bytes begins if it is one frame: then nothing follows that."""
     return b"\x80\x05\x95" + (size - _OPENING).to_bytes(8, "little", signed=True)
 
 
 def refused(error: Exception) -> bool:
-    """Tell whether pickling or unpickling itself raised an error, rather than a method of the user's."""
-    return _origin(error).f_globals.get("__name__", "").partition(".")[0] in _MACHINERY
+    """Tell whether an error was raised without a method of the user's having a part in it."""
+    return all(frame.f_globals.get("__name__", "").partition(".")[0] in _MACHINERY for frame in _frames(error))
 
 
 def raised_in(error: Exception) -> str:
     """Name the function that raised an error."""
-    return _origin(error).f_code.co_qualname
+    *_, origin = _frames(error)
+    return origin.f_code.co_qualname
 
 
-def _origin(error: Exception) -> FrameType:
+def _frames(error: Exception) -> Iterator[FrameType]:
     traceback = error.__traceback__
-    if traceback is None:
-        message = "the error was never raised"
-        raise ValueError(message)
-    while traceback.tb_next is not None:
+    while traceback is not None:
+        yield traceback.tb_frame
         traceback = traceback.tb_next
-    return traceback.tb_frame
 
 
 class _Stream:

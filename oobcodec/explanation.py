@@ -73,11 +73,13 @@ def explain(obj: object) -> Report:
     header = decode(frames[0].tobytes())
     leaves = [step for step in walk(obj) if _nbytes(step.obj) >= IN_BAND]
     buffers = [step for step in leaves if type(step.obj) is PickleBuffer]
-    if not header.pickle_frames or len(buffers) != len(header.buffers):
+    places = header.buffers
+    if not header.pickle_frames or len(buffers) != len(places):
         # A serializer that took the object as a whole, or a __reduce__ that differs from call to call: no telling
         # which object of the walk a buffer belongs to.
         leaves = [step for step in leaves if type(step.obj) is not PickleBuffer]
-    of_buffers = _buffer_rows(buffers, header.buffers, frames)
+        buffers, places = [], ()
+    of_buffers = iter([*_buffer_rows(buffers, places, frames)])
     items = [next(of_buffers) if type(step.obj) is PickleBuffer else _row(step, frames) for step in leaves]
     lengths = header.lengths
     summary: dict[str, Any] = {

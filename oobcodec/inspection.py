@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oobcodec.buffers import flat
-from oobcodec.errors import DecodeError, HeaderError
+from oobcodec.errors import DecodeError, HeaderError, TruncatedError
 from oobcodec.header import decode, decode_prelude
 from oobcodec.packed import unpack
 from oobcodec.reports import Report, Row
@@ -77,7 +77,7 @@ def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str]) -> Report:
     summary = {
         "format version": 1,
         "serializer": header.tag,
-        "meta": header.meta,
+        "meta": header.meta if header.meta is None else str(header.meta),
         "packed bytes": prelude.packed_length,
         "frame bytes": sum(frame.nbytes for frame in frames),
         "in-band bytes": len(stream),
@@ -101,27 +101,32 @@ def _frames(message: Iterable[Buffer] | Buffer | str | PathLike[str]) -> list[me
         frames = [flat(frame) for frame in message]
     if not frames:
         text = "no frames: a message has one at least"
-        raise HeaderError(text)
+        raise TruncatedError(text)
     return frames
 
 
 def _globals(stream: bytes) -> Iterator[str]:
     """Find the names in a pickle by reading its opcodes."""
-    memo: list[Any] = []
+    memo: dict[int, Any] = {}
     pushed: list[Any] = [None, None]
     try:
         for opcode, value, _ in pickletools.genops(stream):
             argument: Any = value
             match opcode.name:
-                case "MEMOIZE":
-                    memo.append(pushed[-1])
+                case "PROTO" | "FRAME":
                     continue
-                case "BINGET" | "LONG_BINGET":
-                    pushed.append(memo[argument])
+                case "MEMOIZE":
+                    memo[len(memo)] = pushed[-1]
+                    continue
+                case "PUT" | "BINPUT" | "LONG_BINPUT":
+                    memo[argument] = pushed[-1]
+                    continue
+                case "GET" | "BINGET" | "LONG_BINGET":
+                    pushed.append(memo.get(argument))
                 case "STACK_GLOBAL":
                     yield f"{pushed[-2]}.{pushed[-1]}"
                     pushed.append(None)
-                case "GLOBAL":
+                case "GLOBAL" | "INST":
                     yield argument.replace(" ", ".")
                     pushed.append(None)
                 case name:

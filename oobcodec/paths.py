@@ -9,18 +9,19 @@ from __future__ import annotations
 import itertools
 import sys
 from pickle import PickleBuffer
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
+
+import cloudpickle
 
 from oobcodec.engine import reduce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_ATOMS: Final = frozenset(
-    {type(None), type(...), type(NotImplemented), bool, int, float, complex, type, BuiltinFunctionType, ModuleType}
-)
+_ATOMS: Final = frozenset({type(None), type(...), type(NotImplemented), bool, int, float, complex, ModuleType})
 _LEAVES: Final = frozenset({str, bytes, bytearray, PickleBuffer})
+_EMPTY_CELL: Final = CellType()
 _SHOWN: Final = 8
 _REPR: Final = 40
 
@@ -28,14 +29,14 @@ _REPR: Final = 40
 class Step:
     """One object on the way, and how it hangs on the one before."""
 
-    __slots__ = ("depth", "error", "label", "obj", "parent")
+    __slots__ = ("depth", "failed", "label", "obj", "parent")
 
     def __init__(self, parent: Step | None, label: str, obj: Any) -> None:
         self.parent = parent
         self.label = label
         self.obj = obj
         self.depth: int = parent.depth + 1 if parent else 0
-        self.error: Exception | None = None
+        self.failed = False
 
     @property
     def path(self) -> str:
@@ -61,7 +62,7 @@ class Step:
 def walk(root: object) -> Iterator[Step]:
     """Visit what a pickler visits, each object once, in the same order.
 
-    A step whose object cannot be reduced has the `error`, and the walk goes on behind it.
+    A step whose object cannot be reduced has `failed`, and the walk goes on behind it.
     """
     stack = [Step(None, "", root)]
     seen: dict[int, object] = {}
@@ -70,14 +71,17 @@ def walk(root: object) -> Iterator[Step]:
         cls = type(step.obj)
         if cls in _ATOMS:
             continue
-        if cls not in _LEAVES:
+        if cls is not PickleBuffer:  # a pickler remembers all others
             if id(step.obj) in seen:
                 continue
             seen[id(step.obj)] = step.obj  # kept alive: the next object must not get its id
+        if cls not in _LEAVES:
             try:
-                children = [Step(step, label, child) for label, child in _children(step.obj)]
-            except Exception as error:  # noqa: BLE001  # whatever a __reduce__ of the user's may raise
-                step.error = error
+                children = [
+                    Step(step, label, child) for label, child in _children(step.obj) if type(child) not in _ATOMS
+                ]
+            except Exception:  # noqa: BLE001  # whatever a __reduce__ of the user's may raise
+                step.failed = True
                 children = []
             stack.extend(reversed(children))
         yield step
@@ -88,7 +92,7 @@ def find_culprit(root: object) -> str:
     steps = walk(root)
     too_deep = sys.getrecursionlimit()
     for step in steps:
-        if step.error is not None or step.depth > too_deep:
+        if step.failed or step.depth > too_deep:
             return str(step)
     return str(Step(None, "", root))
 
@@ -145,7 +149,10 @@ def _attributes(state: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _by_reference(obj: Any) -> bool:
-    found: Any = None if obj.__module__ == "__main__" else sys.modules.get(obj.__module__)
+    by_value = ("__main__", *cloudpickle.list_registry_pickle_by_value())
+    if any(f"{obj.__module__}.".startswith(f"{name}.") for name in by_value):
+        return False
+    found: Any = sys.modules.get(obj.__module__)
     for part in obj.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is obj
@@ -158,8 +165,8 @@ def _function(function: FunctionType) -> Iterator[tuple[str, Any]]:
     for name in _names(code):
         if name in function.__globals__:
             yield f".<global {name}>", function.__globals__[name]
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        yield f".<closure {name}>", cell.cell_contents
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+    yield from ((f".<closure {name}>", cell.cell_contents) for name, cell in cells if cell != _EMPTY_CELL)
     yield ".__defaults__", function.__defaults__
     yield ".__kwdefaults__", function.__kwdefaults__
     yield from _attributes(function.__dict__)
@@ -171,7 +178,7 @@ def _names(code: Any) -> Iterator[str]:
 
 
 def _class(cls: type) -> Iterator[tuple[str, Any]]:
-    if _by_reference(cls):
+    if cls.__module__ == "builtins" or _by_reference(cls):
         return
     yield from (("", base) for base in cls.__bases__)
     yield from _attributes({name: value for name, value in vars(cls).items() if name not in _NOT_SENT})

@@ -65,7 +65,7 @@ class Serializer(Protocol):
         """Return what msgpack can carry of `obj`, and contiguous buffers with the rest."""
 
     def loads(self, meta: Any, buffers: list[memoryview], /) -> Any:
-        """Rebuild the object from what `dumps` returned."""
+        """Rebuild the object from what `dumps` returned; lists in `meta` are tuples now."""
 
 
 class Reducer(NamedTuple):
@@ -92,6 +92,7 @@ class Table(dict[type, "Reduce"]):
         self._registry = registry
 
     def __missing__(self, cls: type) -> Reduce:
+        version = self._registry.version
         reduce = self._registry.exact(cls)
         if reduce is None:
             if cls in copyreg.dispatch_table:
@@ -100,7 +101,7 @@ class Table(dict[type, "Reduce"]):
                 raise KeyError(cls)  # pickle then saves the class by its name
             else:
                 reduce = self._registry.inherited(cls) or _reduce_by_itself
-        self[cls] = reduce
+        self._registry.remember(cls, reduce, version)
         return reduce
 
 
@@ -112,13 +113,14 @@ class Registry:
 
     def __init__(self, own: Mapping[str, str] = _OWN) -> None:
         self.table = Table(self)
+        self.version = 0
         self.serializers: tuple[Serializer, ...] = ()
         """Registered ones, in the order in which they are tried, before the built-in ones."""
         self.frozen: dict[Callable[..., Any], Callable[..., Any]] = {}
         """What to call instead of a rebuild function when everything is to be read-only."""
         # Reducers registered by the name of a class that the process has not imported yet.
         self._pending: dict[str, Reducer] = {}
-        self._copyreg_size = len(copyreg.dispatch_table)
+        self._copyreg = dict(copyreg.dispatch_table)
         self._lock = threading.RLock()
         self._plugins: dict[str, list[Callable[[], Callable[[], object]]]] = {
             library: [partial(_load, target)] for library, target in own.items()
@@ -159,6 +161,7 @@ class Registry:
             if isinstance(cls, str) and not _CLASS_NAME.fullmatch(cls):
                 message = f"{cls!r} does not name a class: write 'package.module:Class'"
                 raise RegistryError(message)
+            self._resolve_pending()
             target = self._resolved(cls)
             known = self._pending.get(target) if isinstance(target, str) else self._registered.get(target)
             if known not in (None, reducer) and not replace:
@@ -179,6 +182,7 @@ class Registry:
             No reducer is registered for the class.
         """
         with self._lock:
+            self._resolve_pending()
             target = self._resolved(cls)
             known = self._pending.pop(target, None) if isinstance(target, str) else self._registered.pop(target, None)
             if known is None:
@@ -254,7 +258,9 @@ class Registry:
             if tag not in self._types:
                 message = f"no type is registered under the tag {tag!r}"
                 raise RegistryError(message)
-            self.unregister_reducer(self._types.pop(tag).cls)
+            cls = self._types.pop(tag).cls
+            if cls in self._registered:
+                self.unregister_reducer(cls)
 
     def registered_types(self) -> dict[str, type]:
         """Return the registered classes by their tags."""
@@ -286,7 +292,8 @@ class Registry:
         serializer
             Its `supports` is called for every top-level object, so it should be quick.
         before
-            Tag of the registered serializer to precede directly, instead of all of them.
+            Tag of the registered serializer to precede directly, instead of all of them. The tag of a built-in one
+            stands for the end: all other registered ones come first.
         replace
             Take the place of another serializer with the same tag.
 
@@ -306,10 +313,11 @@ class Registry:
                 raise RegistryError(message)
             others = [other for other in self.serializers if other.tag != tag]
             tags = [other.tag for other in others]
-            if before is not None and before not in tags:
-                message = f"before={before!r} is not the tag of a registered serializer: {tags}"
+            place = 0 if known is None else self.serializers.index(known)
+            if before is not None and before not in (*tags, *BUILT_IN):
+                message = f"before={before!r} is not the tag of a serializer: {[*tags, *BUILT_IN]}"
                 raise RegistryError(message)
-            others.insert(0 if before is None else tags.index(before), serializer)
+            others.insert(place if before is None else [*tags, before].index(before), serializer)
             self.serializers = tuple(others)
 
     def unregister_serializer(self, tag: str) -> None:
@@ -351,7 +359,7 @@ class Registry:
     def exact(self, cls: type) -> Reduce | None:
         """Return the reducer for just this class."""
         for base in cls.__mro__:
-            self._plug_in(base.__module__.partition(".")[0])
+            self._plug_in(str(base.__module__).partition(".")[0])
         with self._lock:
             self._resolve_pending()
             reducer = self._registered.get(cls) or self._provided.get(cls)
@@ -368,13 +376,13 @@ class Registry:
 
     def outdated(self) -> bool:
         """Tell whether the table remembered what is no longer so, and make it forget that."""
-        size = len(copyreg.dispatch_table)
-        if size == self._copyreg_size and not self._pending:
+        if copyreg.dispatch_table == self._copyreg and not self._pending:
             return False
         with self._lock:
-            outdated = self._resolve_pending() or size != self._copyreg_size
+            # An entry that was replaced is no matter: see _reduce_by_copyreg.
+            outdated = self._resolve_pending() or copyreg.dispatch_table.keys() != self._copyreg.keys()
+            self._copyreg = dict(copyreg.dispatch_table)
             if outdated:
-                self._copyreg_size = size
                 self._forget()
             return outdated
 
@@ -410,7 +418,14 @@ class Registry:
             load()()
         self._plugins.pop(library, None)
 
+    def remember(self, cls: type, reduce: Reduce, version: int) -> None:
+        """Put into the table what was found, unless the registry has changed since."""
+        with self._lock:
+            if self.version == version:
+                self.table[cls] = reduce
+
     def _forget(self) -> None:
+        self.version += 1
         self.table.clear()
 
 

@@ -76,8 +76,10 @@ class _Member:
 
     def misaligned_at(self, offset: int) -> bool:
         """Tell whether elements that are aligned here would not be at `offset` in a frame."""
-        itemsize = memoryview(self.view.obj).itemsize
-        alignment = itemsize & -itemsize
+        exporter = self.view.obj
+        itemsize = 1 if exporter is None else memoryview(exporter).itemsize
+        # Of the scalars, only long double may ask for more than 8, and can do without.
+        alignment = min(itemsize & -itemsize, 8)
         return offset % alignment != 0 and self.start % alignment == 0
 
 
