@@ -1,0 +1,426 @@
+"""numpy: arrays as views of the frames they arrive in, subclasses with their types.
+
+What has no gaps travels where it lies and keeps its strides; what has gaps is compacted, in the order of its memory.
+A `numpy.memmap` arrives as an ordinary array: the receiver does not have the file.
+"""
+
+from __future__ import annotations
+
+import warnings
+from math import prod
+from operator import attrgetter
+from pickle import PickleBuffer
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from oobcodec.buffers import ALIGNMENT, Extent
+from oobcodec.engine import IN_BAND
+from oobcodec.reducers.numpy_dtypes import describe, named, reduce_dtype, runs
+from oobcodec.registry import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from oobcodec.buffers import Buffer
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+    Dtype: TypeAlias = np.dtype[Any]
+    Reduced: TypeAlias = str | tuple[Any, ...]
+
+# The dtypes that the buffer protocol knows, both byte orders of each.
+_NATIVE: Final = [np.dtype(char) for char in "?bBhHiIlLqQefdFD"]
+_NAMES: Final = {dtype: dtype.str for native in _NATIVE for dtype in (native, native.newbyteorder("S"))}
+_name_of = _NAMES.get
+_frombuffer = np.frombuffer
+_ndarray: Any = np.ndarray
+# Unsigned integers by size, and what stands in for one of 16 bytes: to copy bytes, and to tell how they are aligned.
+_WORDS: Final = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}
+_USER_DEFINED: Final = 2  # of ``dtype.isbuiltin``
+_KNOWN: Final = frozenset(np.typecodes["All"])
+# By name, because numpy 2 moved some to modules that numpy 1 does not have.
+_CLASSES: Final = {
+    "MaskedArray": "ma.MaskedArray",
+    "chararray": "char.chararray",
+    "matrix": "matrix",
+    "mvoid": "ma.core.mvoid",
+    "recarray": "rec.recarray",
+}
+_MEMMAP: Final = ("_mmap", "filename", "mode", "offset")
+
+
+# Arrays
+
+
+def reduce_ndarray(array: Any) -> Reduced:
+    """Take an array apart, or a subclass that has no pickling method of its own."""
+    if type(array) is not _ndarray:
+        return reduce_view(array, _ndarray.view(array, _ndarray))
+    dtype = array.dtype
+    name = _name_of(dtype)
+    if name is not None and array.flags.c_contiguous and dtype.metadata is None and array.size:
+        if array.ndim == 1:
+            return _frombuffer, (PickleBuffer(array), name)
+        return rebuild_ndarray, (PickleBuffer(array), name, array.shape)
+    return _reduce_unusual(array, dtype)
+
+
+def _reduce_unusual(array: Array, dtype: Dtype) -> Reduced:
+    if array.size == 0 or dtype.itemsize == 0:
+        return rebuild_empty, (describe(dtype), array.shape, _writeable(array))
+    if dtype.kind == "T":
+        return _reduce_boxed(array, _reduce_strings)
+    if dtype.hasobject:
+        return _reduce_boxed(array, _reduce_objects if dtype.names is None else _reduce_fields)
+    if dtype.char not in _KNOWN and dtype.isbuiltin != _USER_DEFINED:
+        return array.__reduce_ex__(5)
+    return _reduce_strided(array)
+
+
+def _reduce_strided(array: Any) -> Reduced:
+    dtype, shape, strides = array.dtype, array.shape, array.strides
+    # Four short cuts, for what is frequent: by columns, times, broadcast, and a few elements of a table.
+    if array.flags.forc and (dtype in _NAMES or dtype.kind in "mM"):
+        where = () if array.flags.c_contiguous else (strides, 0)
+        memory = array if dtype in _NAMES else array.view("u8")
+        return rebuild_ndarray, (PickleBuffer(memory), describe(dtype), shape, *where)
+    if 0 in strides and dtype in _NAMES:
+        core = array[tuple([slice(None if stride else 1) for stride in strides])]
+        if core.flags.forc:
+            return rebuild_ndarray, (PickleBuffer(core), describe(dtype), shape, strides, 0)
+    if array.ndim == 1 and array.nbytes < IN_BAND and strides[0] > dtype.itemsize and dtype in _NAMES:
+        copy = array.copy()
+        copy.flags.writeable = not memoryview(array).readonly
+        return _frombuffer, (PickleBuffer(copy), describe(dtype))
+    nbytes, offset, gap_free = _extent(shape, strides, dtype.itemsize)
+    dense = runs(dtype) == ((0, dtype.itemsize),)
+    where = () if array.flags.c_contiguous else (strides, offset)
+    if gap_free and dense:
+        buffer: Buffer = _memory(array, nbytes, offset)
+    elif min(nbytes, _packed(shape, strides, dtype.itemsize)[1]) < IN_BAND:
+        # Not by `Gappy`: the stream would take a small extent with its gaps, and so little is not worth a frame.
+        buffer = _compacted(array)
+        if not _memory(array, nbytes, offset).flags.writeable:
+            buffer = buffer.toreadonly()
+    else:
+        buffer = _memory(array, nbytes, offset).view(Gappy)
+        buffer.source = array
+    return rebuild_ndarray, (PickleBuffer(buffer), describe(dtype), shape, *where)
+
+
+def rebuild_ndarray(
+    buffer: Buffer, dtype: str | Dtype, shape: tuple[int, ...], strides: tuple[int, ...] | None = None, offset: int = 0
+) -> Array:
+    """Rebuild an array as a view of `buffer`.
+
+    Parameters
+    ----------
+    buffer
+        Either all bytes from the first to the last of the array, or if that is another number, its elements alone:
+        contiguous, and their axes in the order in which they lay in memory.
+    dtype
+        The dtype, or its string.
+    shape
+        The shape.
+    strides
+        Bytes from an element to the next along each axis; by default the elements are contiguous in C order.
+    offset
+        Bytes from the start of the memory to the first element.
+    """
+    if isinstance(dtype, str):
+        dtype = named(dtype)
+    if strides is None:
+        return _frombuffer(buffer, dtype).reshape(shape)
+    # The view is one of an array, because numpy looks through a memoryview and would not hold its memory.
+    flat = _frombuffer(buffer, np.uint8)
+    extent = dtype.itemsize
+    for length, stride in zip(shape, strides, strict=True):
+        extent += abs(stride) * (length - 1)
+    if flat.size != extent:
+        if len(shape) == 1:
+            return _frombuffer(buffer, dtype)
+        strides, offset = _packed(shape, strides, dtype.itemsize)[0], 0
+    return np.ndarray(shape, dtype, flat, offset, strides)
+
+
+def rebuild_empty(dtype: str | Dtype, shape: tuple[int, ...], writeable: bool) -> Array:  # noqa: FBT001  # by position
+    """Rebuild an array without bytes."""
+    # Most other functions of numpy make one byte or character of elements that have none.
+    array: Array = np.ndarray(shape, named(dtype) if isinstance(dtype, str) else dtype)
+    array.flags.writeable = writeable
+    return array
+
+
+def _extent(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int, bool]:
+    """Return how many bytes an array spans, where its first element lies in them, and whether it covers them all."""
+    offset, covered, gap_free = 0, itemsize, True
+    for step, stride, length in sorted(zip(map(abs, strides), strides, shape, strict=True)):
+        if length > 1:
+            gap_free = gap_free and step <= covered
+            covered += step * (length - 1)
+            if stride < 0:
+                offset += step * (length - 1)
+    return covered, offset, gap_free
+
+
+def _packed(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[tuple[int, ...], int]:
+    """Return the strides and the number of bytes of elements without gaps, their axes in the same order in memory."""
+    packed = [0] * len(shape)
+    nbytes = itemsize
+    for axis in sorted(range(len(shape)), key=lambda axis: (abs(strides[axis]), -axis)):
+        if strides[axis]:
+            packed[axis] = nbytes
+            nbytes *= shape[axis]
+    return tuple(packed), nbytes
+
+
+class _Interface:
+    """What `numpy.asarray` makes an array of, over the memory of another one."""
+
+    __slots__ = ("__array_interface__", "source")
+
+    def __init__(self, interface: dict[str, Any], source: object) -> None:
+        self.__array_interface__ = interface
+        self.source = source
+
+
+def _memory(array: Array, nbytes: int, offset: int) -> Array:
+    """Return all bytes that an array spans, in words as large as its elements are aligned."""
+    # As plain bytes: numpy cannot describe every structure in this protocol. It is asked here, and not through
+    # ``flags``, because ``flags`` warns of some results of `numpy.broadcast_arrays`.
+    address, readonly = array.view(f"V{array.dtype.itemsize}").__array_interface__["data"]
+    size = array.dtype.alignment
+    if nbytes % size:
+        size = 1
+    word = np.dtype(_WORDS[size]).str
+    interface = {"data": (address - offset, readonly), "shape": (nbytes // size,), "typestr": word, "version": 3}
+    return np.asarray(_Interface(interface, array))
+
+
+class Gappy(np.ndarray[Any, Any], Extent):
+    """All bytes that an array with gaps spans."""
+
+    source: Array
+
+    def compact(self) -> memoryview:
+        """Return the elements of the array alone, or the memory with zeros in its gaps if that is not more."""
+        return _compacted(self.source)
+
+
+def _compacted(array: Array) -> memoryview:
+    dtype, strides = array.dtype, array.strides
+    nbytes, offset, _ = _extent(array.shape, strides, dtype.itemsize)
+    target_strides, packed = _packed(array.shape, strides, dtype.itemsize)
+    source = _memory(array, nbytes, offset).view(np.uint8)
+    stretches = runs(dtype)
+    if packed < nbytes:
+        target, target_offset, filled = _blank(packed), 0, stretches == ((0, dtype.itemsize),)
+    else:
+        target, target_offset, target_strides, filled = _blank(nbytes), offset, strides, False
+    if not filled:
+        target[:] = 0  # what was in this memory before is nobody's business
+    # A broadcast axis repeats one element.
+    shape = tuple([length if stride else 1 for length, stride in zip(array.shape, strides, strict=True)])
+    for start, stop in stretches:
+        word = _WORDS.get(stop - start, f"V{stop - start}")
+        elements: Array = np.ndarray(shape, word, target, target_offset + start, target_strides)
+        elements[...] = np.ndarray(shape, word, source, offset + start, strides)
+    return target.data
+
+
+def _blank(nbytes: int) -> Array:
+    # Of numpy's allocator, which has warm pages at hand for what lives as briefly as a message does.
+    memory = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -memory.__array_interface__["data"][0] % ALIGNMENT
+    return memory[start : start + nbytes]
+
+
+# Arrays of Python objects, and of strings of any length
+
+
+def _reduce_boxed(array: Array, reduce: Callable[[Array, Array], Reduced]) -> Reduced:
+    if any(length > 1 and not stride for length, stride in zip(array.shape, array.strides, strict=True)):
+        core = array[tuple([slice(None if stride else 1) for stride in array.strides])]
+        return rebuild_broadcast, (core, array.shape)
+    return reduce(array, array.transpose(_memory_order(array)))
+
+
+def _memory_order(array: Array) -> list[int]:
+    """Return the axes of an array from that with the largest steps in memory to that with the smallest."""
+    return sorted(range(array.ndim), key=lambda axis: (-abs(array.strides[axis]), axis))
+
+
+def _reduce_objects(array: Array, core: Array) -> Reduced:
+    state = (core.reshape(-1).tolist(), _writeable(array))
+    return rebuild_blank, (describe(array.dtype), array.shape, _memory_order(array)), state, None, None, set_objects
+
+
+def _reduce_fields(array: Array, _core: Array) -> Reduced:
+    parts = [array[name] for name in array.dtype.names or ()]
+    state = (parts, _writeable(array))
+    return rebuild_blank, (describe(array.dtype), array.shape, _memory_order(array)), state, None, None, set_fields
+
+
+def rebuild_broadcast(core: Array, shape: tuple[int, ...]) -> Array:
+    """Rebuild an array that repeats its elements along some axes; it is read-only, whatever it was."""
+    return np.broadcast_to(core, shape)
+
+
+def rebuild_blank(dtype: str | Dtype, shape: tuple[int, ...], order: Sequence[int]) -> Array:
+    """Return an array to be filled, contiguous with its axes in the given order in memory."""
+    dtype = named(dtype) if isinstance(dtype, str) else dtype
+    return _ordered(np.zeros(prod(shape), dtype), shape, order)
+
+
+def _ordered(flat: Array, shape: tuple[int, ...], order: Sequence[int]) -> Array:
+    """Return `flat` with the axes of `shape`, which are in the given order in memory."""
+    return flat.reshape([shape[axis] for axis in order]).transpose([order.index(axis) for axis in range(len(shape))])
+
+
+def set_objects(array: Array, state: tuple[list[Any], bool]) -> None:
+    """Fill an array with the objects that it holds, in the order of its memory."""
+    objects, array_writeable = state
+    flat = array.transpose(_memory_order(array)).reshape(-1)
+    # Not the list itself, which numpy would take for nested sequences.
+    flat[:] = np.fromiter(objects, object, len(objects))
+    array.flags.writeable = array_writeable
+
+
+def set_fields(array: Array, state: tuple[list[Array], bool]) -> None:
+    """Fill a structured array field by field."""
+    parts, array_writeable = state
+    for name, part in zip(array.dtype.names or (), parts, strict=True):
+        array[name][...] = part
+    array.flags.writeable = array_writeable
+
+
+def _reduce_strings(array: Array, core: Array) -> Reduced:
+    strings = core.reshape(-1).tolist()
+    missing = None
+    if hasattr(array.dtype, "na_object"):
+        na = array.dtype.na_object
+        missing = np.fromiter((string is na for string in strings), np.bool_, len(strings))
+        strings = ["" if string is na else string for string in strings]
+    lengths = np.fromiter(map(len, strings), np.int64, len(strings))
+    lengths = lengths.astype(np.min_scalar_type(lengths.max()))
+    text = PickleBuffer("".join(strings).encode())
+    layout = (array.shape, _memory_order(array), _writeable(array))
+    return rebuild_strings, (text, lengths, missing, array.dtype, layout)
+
+
+def rebuild_strings(
+    text: Buffer,
+    lengths: Array,
+    missing: Array | None,
+    dtype: Dtype,
+    layout: tuple[tuple[int, ...], Sequence[int], bool],
+) -> Array:
+    """Rebuild an array of ``StringDType``.
+
+    Parameters
+    ----------
+    text
+        All strings in the order of the array's memory, one after the other, as UTF-8.
+    lengths
+        Code points of each.
+    missing
+        Which of them are missing values, if the dtype has such.
+    dtype
+        The dtype.
+    layout
+        The shape; the axes, from that with the largest steps in memory to that with the smallest; whether the array may
+        be written to.
+    """
+    shape, order, writeable = layout
+    whole = str(text, "utf-8")
+    stops = np.cumsum(lengths, dtype=np.int64).tolist()
+    strings: list[Any] = [whole[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+    if missing is not None:
+        for i in np.flatnonzero(missing).tolist():
+            strings[i] = dtype.na_object  # type: ignore[attr-defined]
+    array = _ordered(np.array(strings, dtype), shape, order)
+    array.flags.writeable = writeable
+    return array
+
+
+def _writeable(array: Array) -> bool:
+    with warnings.catch_warnings():
+        # Some results of `numpy.broadcast_arrays` warn when they are asked.
+        warnings.simplefilter("ignore")
+        return bool(array.flags.writeable)
+
+
+# Subclasses
+
+
+def reduce_view(array: Array, data: Array) -> Reduced:
+    """Take a view of `data` apart that has a class and attributes besides."""
+    arguments = (class_reference(type(array)), data)
+    state = object.__getstate__(array)
+    if isinstance(array, np.memmap) and isinstance(state, dict):
+        state = {name: value for name, value in state.items() if name not in _MEMMAP}
+    if not state:
+        return rebuild_view, arguments
+    return rebuild_view, arguments, state, None, None, set_attributes
+
+
+def reduce_memmap(array: Array) -> Reduced:
+    """Take an array apart that is mapped from a file, and will not be."""
+    return reduce_ndarray(np.ndarray.view(array, np.ndarray))
+
+
+def class_reference(cls: type) -> str | type:
+    """Return what `rebuild_view` wants to know of a class."""
+    return cls.__name__ if cls.__module__.partition(".")[0] == "numpy" and cls.__name__ in _CLASSES else cls
+
+
+def rebuild_view(cls: str | type, data: Array) -> Array:
+    """Rebuild an array of a subclass, without its attributes."""
+    view: Array = data.view(attrgetter(_CLASSES[cls])(np) if isinstance(cls, str) else cls)
+    return view
+
+
+def set_attributes(obj: Any, state: dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
+    """Set what `object.__getstate__` returned of another object, without asking the class of this one."""
+    attributes, slots = state if isinstance(state, tuple) else (state, {})
+    if attributes:
+        vars(obj).update(attributes)
+    for name, value in slots.items():
+        object.__setattr__(obj, name, value)
+
+
+# The registry
+
+
+def _read_only(rebuild: Callable[..., Array]) -> Callable[..., Array]:
+    def rebuild_read_only(*arguments: Any) -> Array:
+        array = rebuild(*arguments)
+        array.flags.writeable = False
+        return array
+
+    return rebuild_read_only
+
+
+def _set_read_only(fill: Callable[[Array, Any], None]) -> Callable[[Array, Any], None]:
+    def fill_read_only(array: Array, state: tuple[Any, bool]) -> None:
+        fill(array, (state[0], False))
+
+    return fill_read_only
+
+
+def register() -> None:
+    """Tell the registry."""
+    from oobcodec.reducers import numpy_masked, numpy_scalars  # noqa: PLC0415  # they build on this module
+
+    provide, frozen = DEFAULT.provide, DEFAULT.frozen
+    provide(np.ndarray, reduce_ndarray, subclasses=True)
+    provide(np.memmap, reduce_memmap)
+    provide(np.dtype, reduce_dtype, subclasses=True)
+    if hasattr(np.dtypes, "StringDType"):
+        provide(np.dtypes.StringDType, reduce_dtype)  # it has a method of its own, with a private function in it
+    for rebuild in (_frombuffer, rebuild_ndarray, rebuild_empty, rebuild_strings):
+        frozen[rebuild] = _read_only(rebuild)
+    for fill in (set_objects, set_fields):
+        frozen[fill] = _set_read_only(fill)
+    numpy_masked.register()
+    numpy_scalars.register()
