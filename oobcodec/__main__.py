@@ -1,0 +1,5 @@
+"""``python -m oobcodec`` is the command ``oobcodec``."""
+
+from oobcodec.cli import main
+
+main()

@@ -1,0 +1,175 @@
+"""The command ``oobcodec``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+import oobcodec
+from oobcodec import demo
+from oobcodec.errors import OobError
+from oobcodec.inspection import inspect
+
+try:
+    import click
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+except ModuleNotFoundError:
+    message = 'The command oobcodec needs click and rich: pip install "oobcodec[cli]"'
+    raise SystemExit(message) from None
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator
+
+    from oobcodec.demo import Item, Outcome
+
+_WIDTH = 120
+
+
+class _Interrupted(click.ClickException):
+    exit_code = 128 + signal.SIGINT
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
+
+
+class _Commands(click.Group):
+    """Tells errors in one line each."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader has seen enough: click knows how to end
+        except (OobError, OSError) as error:
+            raise click.ClickException(_printable(str(error))) from error
+        except KeyboardInterrupt:
+            raise _Interrupted from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(oobcodec.__version__, prog_name="oobcodec")
+def commands() -> None:
+    """Turn Python objects into lists of memoryviews, without copying their data."""
+
+
+@commands.command("demo")
+def demo_command() -> None:
+    """Send a batch of everything to a second process, check it there, and take the time against pickle."""
+    outcome = demo.run()
+    console = _console()
+    console.print(_items_table(outcome.items, console))
+    for line in _totals(outcome):
+        console.print(line, markup=False, highlight=False)
+    if any(item.difference for item in outcome.items):
+        sys.exit(1)
+
+
+@commands.command("inspect")
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+def inspect_command(file: str, *, as_json: bool) -> None:
+    """Show what is in a FILE with a packed message, without executing any of it."""
+    report = inspect(file)
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=2))
+        return
+    console = _console()
+    summary = _table(["name", "value"])
+    summary.show_header = False
+    for name, value in report.summary.items():
+        summary.add_row(name, _cell(value))
+    console.print(summary)
+    for title, rows in report.tables.items():
+        if not rows:
+            continue
+        columns = rows[0].to_dict()
+        table = _table(columns, [name for name, value in columns.items() if isinstance(value, int)], title)
+        for row in rows:
+            table.add_row(*map(_cell, row.to_dict().values()))
+        console.print(table)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH)
+
+
+def _table(columns: Iterable[str], numbers: Container[str] = (), title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        # Where the terminal is narrow, text goes into several lines, and no number loses its end.
+        table.add_column(column, no_wrap=column in numbers, overflow="fold")
+    return table
+
+
+def _cell(value: Any) -> Text:
+    """Return what rich prints as it is, whoever wrote the file: no markup, no terminal sequences."""
+    match value:
+        case None:
+            text, justify = "-", "left"
+        case bool():
+            text, justify = ("yes" if value else "no"), "left"
+        case int():
+            text, justify = f"{value:,}", "right"
+        case list():
+            text, justify = ", ".join(map(str, value)), "left"
+        case _:
+            text, justify = str(value), "left"
+    return Text(_printable(text), justify=justify)  # type: ignore[arg-type]
+
+
+def _printable(text: str) -> str:
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def _items_table(items: list[Item], console: Console) -> Table:
+    right, wrong = ("✓", "✗") if console.encoding.startswith("utf") else ("yes", "no")
+    sizes = ("MB", "MB out\nof band", "MB\ncopied")
+    table = _table(("item", "type", *sizes, "how", "shares with", "equal"), sizes)
+    for item in items:
+        table.add_row(
+            _cell(item.name),
+            _cell(item.kind),
+            # Of plain objects nobody knows how many bytes they are.
+            *(_megabytes(nbytes if item.nbytes else None) for nbytes in (item.nbytes, item.out_of_band, item.copied)),
+            _cell(item.how),
+            _cell(item.shared_with),
+            Text(wrong, "red") if item.difference else Text(right, "green"),
+        )
+    return table
+
+
+def _megabytes(nbytes: int | None) -> Text:
+    return Text("-" if nbytes is None else f"{nbytes / 1e6:.3f}", justify="right")
+
+
+def _totals(outcome: Outcome) -> Iterator[str]:
+    for item in outcome.items:
+        if item.difference:
+            yield f"{item.name} arrived wrong: {item.difference}"
+    for library, names in outcome.missing.items():
+        yield f"{library} is not installed, so these are left out: {', '.join(names)}"
+    megabytes = outcome.raced_nbytes / 1e6
+    ours, theirs = outcome.seconds["oobcodec"], outcome.seconds["pickle"]
+    yield f"{theirs / ours:.1f} times as fast as pickle, from object to object over loopback TCP:"
+    for name, seconds in outcome.seconds.items():
+        yield f"  {name:8}  {seconds * 1e3:7.1f} ms  {megabytes / seconds / 1e3:5.2f} GB/s"
+    yield (
+        f"Best of {demo.ROUNDS} rounds in turn, with all {megabytes:.0f} MB of the above but what pickle refuses: "
+        f"{', '.join(outcome.not_raced)}. "
+        "Pickle is pickle.dumps(protocol=5), a length and sendall; recv_into a bytearray and pickle.loads."
+    )
+
+
+def main() -> None:
+    """Run the command."""
+    stdout: TextIO = sys.stdout
+    for stream in (stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    commands()
