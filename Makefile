@@ -1,0 +1,63 @@
+# Needs make and a Python >= 3.11, and brings what else it needs into directories of its own.
+
+# The first of these that runs and can make an environment: a name on the PATH may do neither. 3.11 is the oldest
+# supported and has wheels for everything. Another one: make test PYTHON=/path/to/python
+PYTHON ?= python3.11 python3.12 python3.13 python3.14 python3
+
+bin := .venv/bin
+unexport PYTHONHOME PYTHONPATH
+.DEFAULT_GOAL := help
+.PHONY: help demo test check skew-envs bench format clean
+
+help: ## say what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+demo: .venv-demo/.ready ## show what oobcodec does, with the light installation
+	@.venv-demo/bin/oobcodec demo
+
+test: check skew-envs ## run all checks, and then the tests
+	$(bin)/python -m pytest --cov
+
+check: .venv/.ready ## lint, format, types, architecture, markup
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/mypy $(wildcard oobcodec benchmarks)
+	$(bin)/lint-imports --no-logo
+	$(bin)/python -m docutils --report=1 --halt=2 README.rst /dev/null
+	$(bin)/python -m docutils --report=1 --halt=2 CHANGES.rst /dev/null
+
+skew-envs: .venv/.ready ## build the environments with other Pythons and another numpy
+	@$(bin)/python tests/skew/environments.py
+
+bench: .venv/.ready ## run the benchmarks
+	@$(bin)/python -m benchmarks
+
+format: .venv/.ready ## put the code into the one format
+	$(bin)/ruff check --fix
+	$(bin)/ruff format
+
+clean: ## remove all that make and the tools have built
+	rm -rf .venv .venv-demo .venvs .coverage* .hypothesis .import_linter_cache .*_cache build dist htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment each, so that the demo is quick to install and shows that little is enough.
+.venv/.ready: extras := dev
+.venv-demo/.ready: extras := cli,numpy
+
+.venv/.ready .venv-demo/.ready: pyproject.toml
+	@if ! $(@D)/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    for python in $(PYTHON); do \
+	        $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	        python=; \
+	    done; \
+	    if [ -z "$$python" ]; then \
+	        echo "No Python >= 3.11 that can make a virtual environment; tried: $(PYTHON)." >&2; \
+	        echo "Install one (Debian and Ubuntu: also python3-venv), or name it: make ... PYTHON=/path/to/python" >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "Making $(@D) with $$($$python --version)"; \
+	    $$python -m venv --clear $(@D) || exit; \
+	fi
+	@echo "Installing oobcodec[$(extras)] into $(@D)"
+	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[$(extras)]'
+	@touch $@
