@@ -1,0 +1,31 @@
+"""Writes the golden messages that are not there yet: what this version makes of the specimens, in the packed form.
+
+They are kept forever, so none is ever written again.
+"""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent / "v1"
+SUFFIX = ".oob"
+
+
+def main():
+    sys.path.insert(0, str(HERE.parents[1]))
+    from specimens import SPECIMENS, registered
+
+    import oobcodec
+
+    with registered():
+        messages = {name: oobcodec.dumps(specimen.make()) for name, specimen in SPECIMENS.items()}
+    messages["code_by_value"] = oobcodec.dumps(lambda x: x + 1)
+    HERE.mkdir(exist_ok=True)
+    for name, frames in messages.items():
+        path = HERE / f"{name}{SUFFIX}"
+        if not path.exists():
+            with path.open("xb") as file:
+                file.write(oobcodec.pack(frames))
+
+
+if __name__ == "__main__":
+    main()

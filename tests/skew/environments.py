@@ -1,0 +1,95 @@
+"""Environments that differ from the one that runs the tests: another Python, another numpy.
+
+``python tests/skew/environments.py`` builds those that are missing or out of date, and says which it cannot build.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / ".venvs"
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+class Environment(NamedTuple):
+    python: str
+    requirements: tuple[str, ...]
+
+
+ENVIRONMENTS = {
+    "py312": Environment("3.12", ("numpy", "ml_dtypes")),
+    "py313": Environment("3.13", ("numpy", "ml_dtypes")),
+    # Wheels of numpy 1.26 end with Python 3.12.
+    "numpy-oldest": Environment(min(THIS, "3.12"), ("numpy==1.26.*", "ml_dtypes")),
+}
+
+
+def available() -> dict[str, Path]:
+    """Return the interpreters of the environments that are built, by name."""
+    return {name: python(name) for name, it in ENVIRONMENTS.items() if is_ready(name, it)}
+
+
+def python(name: str) -> Path:
+    return HOME / name / "bin" / "python"
+
+
+def recipe(it: Environment) -> str:
+    """Return what an environment is built from: it is out of date when this changes."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return f"{ROOT}\n{it}\n{project}"
+
+
+def is_ready(name: str, it: Environment) -> bool:
+    stamp = HOME / name / "recipe"
+    return stamp.is_file() and stamp.read_text(encoding="utf-8") == recipe(it) and runs(python(name), it.python)
+
+
+def runs(interpreter: Path | str, version: str) -> bool:
+    """Tell whether it does: a pyenv shim may be on the PATH and run nothing."""
+    probe = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
+    return output(interpreter, "-c", probe) == version
+
+
+def output(*command: Path | str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def find(version: str) -> Path | str | None:
+    """Return an interpreter of a minor version: this one, one on the PATH, or the newest that pyenv has."""
+    candidates: list[Path | str] = [sys.executable] if version == THIS else []
+    candidates += [path] if (path := shutil.which(f"python{version}")) else []
+    releases = [line for line in output("pyenv", "versions", "--bare").split() if line.startswith(f"{version}.")]
+    candidates += [Path(output("pyenv", "prefix", release)) / "bin" / "python" for release in reversed(releases)]
+    return next((candidate for candidate in candidates if runs(candidate, version)), None)
+
+
+def build(name: str, it: Environment, interpreter: Path | str) -> None:
+    subprocess.run([interpreter, "-m", "venv", "--clear", HOME / name], check=True)
+    pip = [python(name), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--only-binary=:all:"]
+    subprocess.run([*pip, "--editable", ROOT, *it.requirements], check=True)
+    (HOME / name / "recipe").write_text(recipe(it), encoding="utf-8")
+
+
+def main() -> None:
+    for name, it in ENVIRONMENTS.items():
+        what = f".venvs/{name} (Python {it.python}, {', '.join(it.requirements)})"
+        if is_ready(name, it):
+            print(f"{what}: up to date")
+        elif interpreter := find(it.python):
+            print(f"{what}: building", flush=True)
+            build(name, it, interpreter)
+        else:
+            print(f"{what}: not built, for there is no Python {it.python}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The other side of test_skew.py: runs in another environment, and does what it is told over a socket."""
+
+import socket
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from specimens import SPECIMENS, Specimen, assert_same, registered
+
+import oobcodec
+from oobcodec.sockets import recv, send
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _drawn(generator):
+    return generator.integers(1 << 30, size=4).tolist()
+
+
+# What is no golden message, because it depends on the platform or on the version of Python.
+OTHERS = {
+    "code": lambda: lambda x: x + 1,
+    "long_doubles": lambda: [np.arange(200, dtype="g") / 3, np.longdouble(1) / 3, np.array([1j], "G")],
+    "random_generators": lambda: [np.random.default_rng(5), np.random.Generator(np.random.MT19937(5))],
+    "functions": lambda: [np.add, np.linalg.norm, np.random.default_rng, len, str.upper],
+}
+MEANING = {
+    "code": lambda function: function(41),
+    "long_doubles": lambda numbers: [repr(number) for number in numbers],
+    "random_generators": lambda generators: [_drawn(generator) for generator in generators],
+    "functions": lambda functions: [functions[0] is np.add, functions[1] is np.linalg.norm, *map(repr, functions)],
+}
+KNOWN = {**SPECIMENS, **{name: Specimen(make, make) for name, make in OTHERS.items()}}
+
+
+def compare(name, got):
+    """Raise an AssertionError if an object is not the one of that name."""
+    if name in MEANING:
+        assert MEANING[name](got) == MEANING[name](OTHERS[name]()), f"{got!r} is not what {name!r} is"
+    else:
+        assert_same(got, KNOWN[name].arrives())
+
+
+def verdict(name, sock):
+    """Receive the object of that name, and say how it went."""
+    try:
+        got = recv(sock)
+    except oobcodec.DecodeError as error:
+        return f"refused: {error}"
+    except Exception as error:  # noqa: BLE001  # whatever it is, the test is told
+        return f"raised {type(error).__name__}: {error}"
+    try:
+        compare(name, got)
+    except AssertionError as error:
+        return f"another: {error}"
+    return "same"
+
+
+def main(port):
+    with socket.create_connection(("127.0.0.1", port)) as sock, registered():
+        send(sock, {"python": PYTHON, "numpy": np.__version__, "known": list(KNOWN)})
+        while True:
+            try:
+                order, name = recv(sock)
+            except EOFError:
+                return
+            send(sock, verdict(name, sock) if order == "take" else KNOWN[name].make())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,26 @@
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
+from oobcodec.context import DEFAULTS, LOADING, LoadOptions
+
+
+def test_defaults_are_those_of_loads():
+    assert LOADING.get() is DEFAULTS
+    assert DEFAULTS._asdict() == {"writable": None, "open_encoded": True}
+
+
+def test_options_are_known_in_their_context_alone():
+    options = LoadOptions(writable=True)
+
+    def inside():
+        LOADING.set(options)
+        return LOADING.get()
+
+    assert copy_context().run(inside) is options
+    assert LOADING.get() is DEFAULTS
+    token = LOADING.set(options)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(LOADING.get).result() is DEFAULTS
+    finally:
+        LOADING.reset(token)

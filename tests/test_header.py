@@ -1,0 +1,281 @@
+import struct
+
+import msgpack
+import pytest
+from helpers import first_frame, packed_length
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oobcodec.errors import DecodeError, HeaderError, TruncatedError
+from oobcodec.header import (
+    PRELUDE_SIZE,
+    Header,
+    Prelude,
+    decode,
+    decode_prelude,
+    decode_small,
+    encode,
+    encode_small,
+    packed_offsets,
+)
+
+# Two pickle frames, two buffer frames, three buffers.
+FIELDS = ("pickle", None, (100, 7, 5000, 64), 2, None, None, ((3, 0, 5000, False), (4, 8, 56, True), (3, 16, 0, True)))
+TAG, META, LENGTHS, PICKLE_FRAMES, CODECS, DIGESTS, BUFFERS = range(7)
+U64 = 2**64 - 1
+
+
+def changed(field, value):
+    return [value if index == field else old for index, old in enumerate(FIELDS)]
+
+
+def made(fields=FIELDS):
+    return encode(*fields[:4], fields[BUFFERS])
+
+
+# What is written
+
+
+def test_every_byte_is_where_the_format_says():
+    first = made()
+    body = msgpack.packb(FIELDS)
+    assert first[:3] == b"OOB"
+    assert first[3] == 1
+    assert first[4:6] == b"\0\0"  # flags
+    assert first[6:8] == b"\0\0"  # length of the authentication block
+    assert first[8:16] == struct.pack("<Q", len(body))
+    assert first[16:24] == struct.pack("<Q", packed_length([len(first), *FIELDS[LENGTHS]]))
+    assert first[24:] == body
+    assert PRELUDE_SIZE == 24
+
+
+def test_smallest_header_byte_by_byte():
+    prelude = "4f 4f 42 01 00 00 00 00 09 00 00 00 00 00 00 00 21 00 00 00 00 00 00 00"
+    assert encode("p", None, (), 0, ()).hex(" ") == f"{prelude} 97 a1 70 c0 90 00 c0 c0 90"
+
+
+def test_header_is_what_was_written():
+    assert decode(made()) == Header("pickle", None, *FIELDS[2:4], FIELDS[BUFFERS])
+
+
+def test_prelude():
+    first = made()
+    prelude = decode_prelude(first)
+    assert prelude == Prelude(0, 0, len(first) - 24, packed_length([len(first), *FIELDS[LENGTHS]]))
+    assert prelude.first_length == len(first)
+    assert decode_prelude(memoryview(first)[:24]) == prelude
+    assert Prelude(0, 5, 10, 100).first_length == 39
+
+
+def test_remembered_forms_do_the_same():
+    arguments = (*FIELDS[:4], FIELDS[BUFFERS])
+    assert encode_small(*arguments) is encode_small(*arguments)
+    assert encode_small(*arguments) == made()
+    assert decode_small(made()) is decode_small(made())
+    assert decode_small(made()) == decode(made())
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [None, 1, -5, 2.5, "é", b"\xff", True, (1, ("a", b"b")), {"a": (1, None)}, {1: 2}, U64, msgpack.Timestamp(3)],
+)
+def test_meta_is_what_msgpack_can_carry(meta):
+    assert decode(encode("a.b", meta, (), 0, ())).meta == meta
+
+
+@st.composite
+def headers(draw):
+    lengths = draw(st.lists(st.integers(0, 2**40), max_size=8))
+    pickle_frames = draw(st.integers(0, len(lengths)))
+    buffers = []
+    for frame in range(1 + pickle_frames, 1 + len(lengths)):
+        for _ in range(draw(st.integers(1, 3))):
+            offset = draw(st.integers(0, lengths[frame - 1]))
+            length = draw(st.integers(0, lengths[frame - 1] - offset))
+            buffers.append((frame, offset, length, draw(st.booleans())))
+    meta = draw(st.none() | st.text() | st.binary() | st.integers(-(2**63), U64))
+    return draw(st.text(min_size=1)), meta, tuple(lengths), pickle_frames, tuple(draw(st.permutations(buffers)))
+
+
+@given(headers())
+def test_any_header_comes_back(fields):
+    first = encode(*fields)
+    assert tuple(decode(first)) == fields
+    assert decode_prelude(first).packed_length == packed_length([len(first), *fields[2]])
+
+
+@given(st.lists(st.integers(0, 2**50), min_size=1))
+def test_packed_offsets(lengths):
+    *offsets, size = packed_offsets(lengths)
+    assert offsets[0] == 0
+    assert all(offset % 64 == 0 for offset in offsets)
+    ends = [offset + length for offset, length in zip(offsets, lengths, strict=True)]
+    assert all(0 <= start - end < 64 for start, end in zip(offsets[1:], ends, strict=False))
+    assert size == ends[-1] == packed_length(lengths)
+
+
+def test_packed_offsets_of_nothing():
+    assert packed_offsets([]) == [0]
+    assert packed_offsets(iter([0, 0])) == [0, 0, 0]
+
+
+# What is refused
+
+PRELUDES = [
+    ({"magic": b"OOC"}, r"not an oobcodec message: it starts with b'OOC' instead of b'OOB'"),
+    ({"magic": b"\x80\x05\x95"}, r"not an oobcodec message: it starts with b'\\x80\\x05\\x95'"),
+    ({"version": 0}, r"message format version 0; this oobcodec reads version 1: upgrade the older side"),
+    ({"version": 2}, r"message format version 2; this oobcodec reads version 1"),
+    ({"version": 255}, r"message format version 255"),
+    ({"flags": 1}, r"unknown flags 0x0001: the message needs a newer oobcodec"),
+    ({"flags": 0x8000}, r"unknown flags 0x8000"),
+    ({"auth": 32}, r"an authentication block of 32 bytes: the message needs a newer oobcodec"),
+    ({"packed": 0}, r"the message claims 0 bytes, its first frame alone \d+"),
+    ({"header": U64, "packed": U64}, rf"the message claims {U64} bytes, its first frame alone {U64 + 24}"),
+]
+
+
+@pytest.mark.parametrize(("prelude", "text"), PRELUDES)
+def test_refused_prelude(prelude, text):
+    first = first_frame(FIELDS, **prelude)
+    for data in (first, memoryview(first), first[:24]):
+        with pytest.raises(HeaderError, match=text):
+            decode_prelude(data)
+    with pytest.raises(HeaderError, match=text):
+        decode(first)
+
+
+BODIES = [
+    (b"", r"the header is not msgpack: "),
+    (b"\xc1", r"the header is not msgpack: "),
+    (b"\x97\xa1p", r"the header is not msgpack: "),
+    (b"\x91" * 5000, r"the header is not msgpack: "),
+    (b"\x97\xa1\xff" + b"\xc0" * 6, r"the header is not msgpack: .*utf-8"),
+    (b"\x81\x80\x01", r"the header is not msgpack: unhashable type: 'dict'"),
+    (msgpack.packb(FIELDS) + b"\0", r"the header is not msgpack: unpack\(b\) received extra data"),
+    (None, r"the header is not an array of 7 fields"),
+    ({"tag": "pickle"}, r"the header is not an array of 7 fields"),
+    ("pickle", r"the header is not an array of 7 fields"),
+    ([], r"the header is not an array of 7 fields"),
+    (FIELDS[:6], r"the header is not an array of 7 fields"),
+    ((*FIELDS, None), r"the header is not an array of 7 fields"),
+]
+
+
+@pytest.mark.parametrize(("body", "text"), BODIES)
+def test_refused_body(body, text):
+    with pytest.raises(HeaderError, match=text):
+        decode(first_frame(body))
+
+
+PLACE = r"not at \[frame, offset, length, read-only\]"
+REFUSED = [
+    (TAG, None, r"the serializer tag is None, not a name"),
+    (TAG, b"pickle", r"the serializer tag is b'pickle', not a name"),
+    (TAG, "", r"the serializer tag is '', not a name"),
+    (TAG, 1, r"the serializer tag is 1, not a name"),
+    (CODECS, ["lz4"], r"frames are coded with \('lz4',\): the message needs a newer oobcodec"),
+    (CODECS, False, r"frames are coded with False"),
+    (DIGESTS, [b"digest"], r"frames carry digests: the message needs a newer oobcodec"),
+    (DIGESTS, 0, r"frames carry digests"),
+    (LENGTHS, None, r"the frame lengths are not an array of non-negative integers"),
+    (LENGTHS, [100, 7, -5000, 64], r"the frame lengths are not"),
+    (LENGTHS, [100, True, 5000, 64], r"the frame lengths are not"),
+    (LENGTHS, [100, 7.0, 5000, 64], r"the frame lengths are not"),
+    (LENGTHS, [100, "7", 5000, 64], r"the frame lengths are not"),
+    (LENGTHS, {1: 2}, r"the frame lengths are not"),
+    (PICKLE_FRAMES, -1, r"-1 pickle frames among 4"),
+    (PICKLE_FRAMES, 5, r"5 pickle frames among 4"),
+    (PICKLE_FRAMES, True, r"True pickle frames among 4"),
+    (PICKLE_FRAMES, None, r"None pickle frames among 4"),
+    (PICKLE_FRAMES, U64, rf"{U64} pickle frames among 4"),
+    (BUFFERS, None, r"the buffers are not an array"),
+    (BUFFERS, "33", r"the buffers are not an array"),
+    (BUFFERS, [None], rf"buffer 0 is placed at None, {PLACE}"),
+    (BUFFERS, [FIELDS[BUFFERS][0], "abcd"], rf"buffer 1 is placed at 'abcd', {PLACE}"),
+    (BUFFERS, [[3, 0, 5000]], rf"buffer 0 is placed at \(3, 0, 5000\), {PLACE}"),
+    (BUFFERS, [[3, 0, 5000, True, 1]], rf"buffer 0 is placed at \(3, 0, 5000, True, 1\), {PLACE}"),
+    (BUFFERS, [[3, 0, 5000, 1]], PLACE),
+    (BUFFERS, [[3, 0, 5000, None]], PLACE),
+    (BUFFERS, [[True, 0, 5000, True]], PLACE),
+    (BUFFERS, [[3, False, 5000, True]], PLACE),
+    (BUFFERS, [[3, 0, True, True]], PLACE),
+    (BUFFERS, [[3, 0.0, 5000, True]], PLACE),
+    (BUFFERS, [[0, 0, 1, True]], r"buffer 0 lies in frame 0; buffers lie in 3 to 4"),
+    (BUFFERS, [[2, 0, 7, True]], r"buffer 0 lies in frame 2; buffers lie in 3 to 4"),
+    (BUFFERS, [[5, 0, 1, True]], r"buffer 0 lies in frame 5; buffers lie in 3 to 4"),
+    (BUFFERS, [[-1, 0, 1, True]], r"buffer 0 lies in frame -1"),
+    (BUFFERS, [[3, 0, 5001, True]], r"buffer 0 ends at 5001 in frame 3 of 5000 bytes"),
+    (BUFFERS, [[3, 5000, 1, True]], r"buffer 0 ends at 5001 in frame 3 of 5000 bytes"),
+    (BUFFERS, [[3, -1, 5, True]], r"buffer 0 ends at 4 in frame 3"),
+    (BUFFERS, [[3, 10, -5, True]], r"buffer 0 ends at 5 in frame 3"),
+    (BUFFERS, [[3, U64, U64, True]], rf"buffer 0 ends at {2 * U64} in frame 3"),
+    (BUFFERS, [], r"frame 3 belongs to no buffer"),
+    (BUFFERS, [[3, 0, 5000, True]], r"frame 4 belongs to no buffer"),
+    (BUFFERS, [[4, 0, 1, True]], r"frame 3 belongs to no buffer"),
+    (PICKLE_FRAMES, 0, r"frame 1 belongs to no buffer"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "text"), REFUSED)
+def test_refused_field(field, value, text):
+    with pytest.raises(HeaderError, match=text):
+        decode(first_frame(changed(field, value)))
+
+
+@pytest.mark.parametrize("packed", [packed_length([24 + len(msgpack.packb(FIELDS)), *FIELDS[LENGTHS]]) + 1, U64])
+def test_prelude_that_contradicts_the_lengths(packed):
+    with pytest.raises(HeaderError, match=rf"the frames pack into \d+ bytes, the prelude says {packed}"):
+        decode(first_frame(FIELDS, packed=packed))
+
+
+def test_lengths_whose_sum_no_prelude_can_hold():
+    fields = ["pickle", None, [U64, U64], 2, None, None, []]
+    with pytest.raises(HeaderError, match=r"the frames pack into 3\d{19} bytes, the prelude says 18446744073709551615"):
+        decode(first_frame(fields, packed=U64))
+
+
+def test_truncated_at_every_byte():
+    first = made()
+    for size in range(len(first)):
+        with pytest.raises(TruncatedError) as caught:
+            decode(first[:size])
+        if size < 24:
+            assert str(caught.value) == f"a message starts with 24 bytes, here are {size}"
+        else:
+            assert str(caught.value) == f"frame 0 has {size} bytes, its prelude says {len(first)}"
+
+
+@pytest.mark.parametrize("data", [b"\0", b"OX", b"OOX", b"GET / HTTP/1.1"])
+def test_short_and_no_message(data):
+    with pytest.raises(HeaderError, match=r"not an oobcodec message"):
+        decode_prelude(data)
+
+
+def test_surplus_byte():
+    first = made()
+    with pytest.raises(HeaderError, match=rf"frame 0 has {len(first) + 1} bytes, its prelude says {len(first)}"):
+        decode(first + b"\0")
+
+
+def test_wider_integers_than_needed_are_read():
+    # As some writers of msgpack make them.
+    body = msgpack.packb(FIELDS).replace(
+        msgpack.packb(FIELDS[LENGTHS]), b"\x94\xcc\x64\xd3" + b"\0" * 7 + b"\x07\xce\0\0\x13\x88\x40"
+    )
+    fields = [*FIELDS]
+    assert msgpack.unpackb(body, use_list=False) == FIELDS
+    size = packed_length([24 + len(body), *fields[LENGTHS]])
+    assert decode(first_frame(body, packed=size)) == decode(made())
+
+
+@given(st.data())
+def test_damage_is_an_error_of_ours_or_another_valid_header(data):
+    first = bytearray(made())
+    for _ in range(data.draw(st.integers(1, 4))):
+        first[data.draw(st.integers(0, len(first) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        header = decode(bytes(first))
+    except DecodeError:
+        return
+    assert tuple(decode(encode(*header))) == tuple(header)

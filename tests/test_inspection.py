@@ -1,0 +1,212 @@
+import decimal
+import json
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+from helpers import first_frame, head, pickled
+
+import oobcodec
+from oobcodec import inspect
+from oobcodec.errors import DecodeError, HeaderError, TruncatedError
+
+
+def names(message):
+    return inspect(message).to_dict()["globals"]
+
+
+class Harm:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+class Whole:
+    tag = "tests.whole"
+
+    def supports(self, obj):
+        return type(obj) is complex
+
+    def dumps(self, obj):
+        return {"real": obj.real, 1: b"\xff"}, [bytes(100)]
+
+
+def test_facts():
+    base = np.arange(2000)
+    frames = oobcodec.dumps({"all": base, "part": base[:500], "large": b"x" * 300_000})
+    header = head(frames)
+    report = inspect(frames)
+    facts = report.to_dict()
+    assert json.loads(json.dumps(facts)) == facts
+    rows, buffers = facts.pop("frames"), facts.pop("buffers")
+    assert [name.partition(".")[0] for name in facts.pop("globals")]
+    assert facts == {
+        "format version": 1,
+        "serializer": "pickle",
+        "meta": None,
+        "packed bytes": oobcodec.packed_size(frames),
+        "frame bytes": sum(frame.nbytes for frame in frames),
+        "in-band bytes": sum(frame.nbytes for frame in frames[1:-1]),
+        "out-of-band bytes": base.nbytes,
+    }
+    assert [row["role"] for row in rows] == ["header", *["pickle"] * header.pickle_frames, "buffer"]
+    assert [row["bytes"] for row in rows] == [frame.nbytes for frame in frames]
+    assert [row["buffers"] for row in rows] == [*[0] * (len(frames) - 1), 2]
+    last = len(frames) - 1
+    assert buffers == [
+        {"buffer": 0, "frame": last, "offset": 0, "bytes": 16000, "readonly": False},
+        {"buffer": 1, "frame": last, "offset": 0, "bytes": 4000, "readonly": False},
+    ]
+
+
+def test_text():
+    text = str(inspect(oobcodec.dumps([decimal.Decimal(1), np.arange(1000)])))
+    assert "serializer: pickle" in text
+    assert "decimal.Decimal" in text
+    assert "8,000" in text
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        oobcodec.pack,
+        lambda frames: bytes(oobcodec.pack(frames)),
+        tuple,
+        iter,
+        lambda frames: [bytes(frame) for frame in frames],
+        lambda frames: [np.frombuffer(frame, np.uint8) for frame in frames],
+    ],
+)
+def test_forms_of_a_message(form):
+    frames = oobcodec.dumps([np.arange(1000), {"a": 1}])
+    assert inspect(form(frames)) == inspect(frames)
+
+
+@pytest.mark.parametrize("kind", [str, lambda path: path])
+def test_file(tmp_path, kind):
+    frames = oobcodec.dumps([np.arange(1000), {"a": 1}])
+    path = tmp_path / "message"
+    path.write_bytes(oobcodec.pack(frames))
+    assert inspect(kind(path)) == inspect(frames)
+
+
+def test_nothing_is_executed(tmp_path):
+    frames = oobcodec.dumps([Harm(str(tmp_path / "small")), Harm(str(tmp_path / "other"))])
+    assert names(frames) == ["io.open"]
+    assert list(tmp_path.iterdir()) == []
+    for file in oobcodec.loads(frames):
+        file.close()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("data", ["text", b"bytes"])
+def test_message_without_a_pickle(data):
+    facts = inspect(oobcodec.dumps(data)).to_dict()
+    assert facts["serializer"] == type(data).__name__
+    assert facts["globals"] == []
+    assert facts["in-band bytes"] == 0
+    assert facts["out-of-band bytes"] == len(data)
+
+
+def test_meta_of_a_serializer_is_fit_for_json():
+    oobcodec.register_serializer(Whole())
+    try:
+        frames = oobcodec.dumps(5j)
+    finally:
+        oobcodec.unregister_serializer("tests.whole")
+    facts = inspect(frames).to_dict()
+    json.dumps(facts)
+    assert "real" in facts["meta"]
+    assert facts["serializer"] == "tests.whole"
+
+
+# Names
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_names_in_every_protocol(protocol):
+    stream = pickle.dumps([decimal.Decimal(1), partial(len), {1: decimal.Decimal}], protocol)
+    assert {"decimal.Decimal", "functools.partial"} <= set(names(pickled(stream)))
+
+
+def test_names_in_streams_of_the_other_pickler():
+    # In Python, with protocol 4: names are remembered and fetched in their own way.
+    for protocol in (2, 4):
+        stream = pickle._dumps([decimal.Decimal(1), decimal.ROUND_UP, decimal.Decimal, [decimal.Context()]], protocol)
+        found = names(pickled(stream))
+        assert "decimal.Decimal" in found
+        assert any(name.endswith("decimal.Context") for name in found)
+        assert not any("None" in name for name in found)
+
+
+def test_names_through_the_memo():
+    module = ["decimal", "Decimal"]
+    stream = pickle.dumps([module[0], module[1], decimal.Decimal, decimal.Context], 5)
+    assert stream.count(b"decimal") < 3
+    assert names(pickled(stream)) == ["decimal.Context", "decimal.Decimal"]
+
+
+def test_names_behind_a_large_memo():
+    many = [str(number) for number in range(300)]
+    assert names(oobcodec.dumps([*many, decimal.Decimal, *many, decimal.Context])) == [
+        "decimal.Context",
+        "decimal.Decimal",
+    ]
+
+
+@pytest.mark.parametrize("size", range(65_490, 65_530))
+def test_names_beside_the_end_of_a_pickle_frame(size):
+    assert names(oobcodec.dumps([b"x" * 60_000, b"y" * (size - 60_000), decimal.Decimal])) == ["decimal.Decimal"]
+
+
+def test_name_of_an_old_instance():
+    assert names(pickled(b"(idecimal\nDecimal\n.")) == ["decimal.Decimal"]
+
+
+def test_names_in_a_message_with_code():
+    lock = decimal.Decimal(1)
+    facts = inspect(oobcodec.dumps(lambda: lock)).to_dict()
+    assert facts["serializer"] == "cloudpickle"
+    assert facts["meta"].count(".") == 1
+    assert "decimal.Decimal" in facts["globals"]
+    assert any(name.startswith("cloudpickle.") for name in facts["globals"])
+
+
+def test_names_in_a_stream_in_pieces():
+    frames = oobcodec.dumps([decimal.Decimal(1), bytes(300_000), decimal.Context])
+    assert head(frames).pickle_frames == 3
+    assert names(frames) == ["decimal.Context", "decimal.Decimal"]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("stream", [b"", b"\x80\x05", b"abc", b"\x80\x05\x8c\x05ab.", b"\x80\x05\x8c\x01\xff."])
+def test_damaged_stream(stream):
+    with pytest.raises(DecodeError, match=r"the pickle stream is damaged: ."):
+        inspect(pickled(stream))
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "text"),
+    [
+        ([], TruncatedError, r"no frames: a message has one at least"),
+        (b"", TruncatedError, r"a message starts with 24 bytes, here are 0"),
+        (b"PK\3\4" * 10, HeaderError, r"not an oobcodec message: it starts with b'PK\\x03'"),
+        (oobcodec.dumps([1])[:1], HeaderError, r"the frames have \(\) bytes, the header says \(\d+,\)"),
+        ([*oobcodec.dumps([1]), b""], HeaderError, r"the frames have \(\d+, 0\) bytes, the header says"),
+        (bytes(oobcodec.pack(oobcodec.dumps([1])))[:-1], TruncatedError, r"the buffer ends after"),
+        ([first_frame([1, 2])], HeaderError, r"the header is not an array of 7 fields"),
+    ],
+)
+def test_no_whole_message(message, error, text):
+    with pytest.raises(error, match=text):
+        inspect(message)
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        inspect(tmp_path / "none")
