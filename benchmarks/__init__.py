@@ -1,0 +1,1 @@
+"""What oobcodec costs, beside what it replaces, measured in one run: ``python -m benchmarks``."""
