@@ -436,6 +436,14 @@ def test_a_gappy_view_shares_memory_with_what_travels_anyway():
             assert np.shares_memory(actual, whole)
 
 
+def test_a_few_rows_of_a_huge_array_ship_a_few_rows():
+    table = np.zeros((1 << 19, 1024))  # 4 GiB, of which no page is touched
+    for rows, nbytes in ((table[:10], 80 << 10), (table[-10:, ::2], 40 << 10), (table[::-1][:10].T, 80 << 10)):
+        frames = dumps(rows)
+        assert shipped(frames) == nbytes
+        assert_equal(loads(received(frames)), rows)
+
+
 def test_overlapping_gappy_views_alone_are_compacted_one_by_one():
     base = np.full((1000, 3), SECRET, np.uint64)
     base[:, 0] = base[:, 2] = 1

@@ -443,6 +443,14 @@ def test_serializer_registered_twice():
     assert len(DEFAULT.serializers) == 2
 
 
+def test_type_whose_reducer_is_gone_is_unregistered_all_the_same():
+    cls = type("Gone", (), {})
+    oobcodec.register_type(cls, "tests.gone", vars, dict)
+    oobcodec.unregister_reducer(cls)
+    oobcodec.unregister_type("tests.gone")
+    assert "tests.gone" not in oobcodec.registered_types()
+
+
 def test_replaced_serializer_keeps_its_place():
     for tag in ("tests.a", "tests.b", "tests.c"):
         oobcodec.register_serializer(Pairs(tag))
