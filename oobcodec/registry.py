@@ -31,9 +31,10 @@ ENTRY_POINTS: Final = "oobcodec.reducers"
 BUILT_IN: Final = ("bytes", "str", "pickle", "cloudpickle")
 """Tags of the serializers that are always there, in the order in which they are tried."""
 
+# The modules with a function ``register``, by the library that they are for.
 _OWN: Final = {
-    "builtins": "oobcodec.reducers.stdlib:register",
-    "numpy": "oobcodec.reducers.numpy:register",
+    "builtins": ["oobcodec.reducers.stdlib"],
+    "numpy": ["oobcodec.reducers.numpy", "oobcodec.reducers.numpy_masked", "oobcodec.reducers.numpy_scalars"],
 }
 _CLASS_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _TAG = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)+", re.ASCII)
@@ -111,7 +112,7 @@ class Registry:
     The functions of this module are the methods of the one registry that the codec uses.
     """
 
-    def __init__(self, own: Mapping[str, str] = _OWN) -> None:
+    def __init__(self, own: Mapping[str, Sequence[str]] = _OWN) -> None:
         self.table = Table(self)
         self.version = 0
         self.serializers: tuple[Serializer, ...] = ()
@@ -123,7 +124,7 @@ class Registry:
         self._copyreg = dict(copyreg.dispatch_table)
         self._lock = threading.RLock()
         self._plugins: dict[str, list[Callable[[], Callable[[], object]]]] = {
-            library: [partial(_load, target)] for library, target in own.items()
+            library: [partial(_register_of, module) for module in modules] for library, modules in own.items()
         }
         self._scanned = False
         self._provided: dict[type, Reducer] = {}
@@ -434,9 +435,8 @@ def rebuild_tagged(tag: str, data: Any) -> Any:
     return DEFAULT.decoder(tag)(data)
 
 
-def _load(target: str) -> Callable[[], object]:
-    module, _, name = target.partition(":")
-    register: Callable[[], object] = getattr(import_module(module), name)
+def _register_of(module: str) -> Callable[[], object]:
+    register: Callable[[], object] = import_module(module).register
     return register
 
 

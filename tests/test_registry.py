@@ -575,7 +575,7 @@ def test_plugin_that_fails_is_tried_again(on_path):
                 raise RuntimeError("not yet")
         """,
     )
-    local = Registry({"shelf": "shelf:register"})
+    local = Registry({"shelf": ["shelf"]})
     import shelf
 
     with pytest.raises(RuntimeError, match="not yet"):

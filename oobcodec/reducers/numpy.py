@@ -410,8 +410,6 @@ def _set_read_only(fill: Callable[[Array, Any], None]) -> Callable[[Array, Any],
 
 def register() -> None:
     """Tell the registry."""
-    from oobcodec.reducers import numpy_masked, numpy_scalars  # noqa: PLC0415  # they build on this module
-
     provide, frozen = DEFAULT.provide, DEFAULT.frozen
     provide(np.ndarray, reduce_ndarray, subclasses=True)
     provide(np.memmap, reduce_memmap)
@@ -422,5 +420,3 @@ def register() -> None:
         frozen[rebuild] = _read_only(rebuild)
     for fill in (set_objects, set_fields):
         frozen[fill] = _set_read_only(fill)
-    numpy_masked.register()
-    numpy_scalars.register()
