@@ -4,11 +4,12 @@ import array
 import pathlib
 import struct
 import sys
+from operator import attrgetter
 
 import numpy as np
 
-CLASSES = {"MaskedArray": np.ma.MaskedArray, "chararray": np.char.chararray, "matrix": np.matrix}
-CLASSES |= {"mvoid": np.ma.core.mvoid, "recarray": np.recarray}
+CLASSES = {"MaskedArray": "ma.MaskedArray", "chararray": "char.chararray", "matrix": "matrix"}
+CLASSES |= {"mvoid": "ma.core.mvoid", "recarray": "recarray"}
 
 
 def with_metadata(dtype, metadata):
@@ -106,7 +107,7 @@ NUMPY = {
     "set_objects": set_objects,
     "set_fields": set_fields,
     "rebuild_strings": strings,
-    "rebuild_view": lambda cls, one: one.view(CLASSES.get(cls, cls)),
+    "rebuild_view": lambda cls, one: one.view(attrgetter(CLASSES[cls])(np) if isinstance(cls, str) else cls),
     "set_attributes": set_attributes,
 }
 SCALARS = {

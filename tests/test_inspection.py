@@ -95,7 +95,7 @@ def test_file(tmp_path, kind):
 
 def test_nothing_is_executed(tmp_path):
     frames = oobcodec.dumps([Harm(str(tmp_path / "small")), Harm(str(tmp_path / "other"))])
-    assert names(frames) == ["io.open"]
+    assert names(frames) in (["io.open"], ["_io.open"])  # the latter from Python 3.13 on
     assert list(tmp_path.iterdir()) == []
     for file in oobcodec.loads(frames):
         file.close()

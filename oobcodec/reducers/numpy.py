@@ -7,6 +7,7 @@ A `numpy.memmap` arrives as an ordinary array: the receiver does not have the fi
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from math import prod
 from operator import attrgetter
 from pickle import PickleBuffer
@@ -376,8 +377,16 @@ def class_reference(cls: type) -> str | type:
 
 def rebuild_view(cls: str | type, data: Array) -> Array:
     """Rebuild an array of a subclass, without its attributes."""
-    view: Array = data.view(attrgetter(_CLASSES[cls])(np) if isinstance(cls, str) else cls)
+    view: Array = data.view(_numpy_class(cls) if isinstance(cls, str) else cls)
     return view
+
+
+@cache
+def _numpy_class(name: str) -> type:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # what numpy 2.5 thinks of chararray
+        cls: type = attrgetter(_CLASSES[name])(np)
+    return cls
 
 
 def set_attributes(obj: Any, state: dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
