@@ -23,11 +23,12 @@ class Environment(NamedTuple):
 
 
 ENVIRONMENTS = {
-    "py312": Environment("3.12", ("numpy", "ml_dtypes")),
-    "py313": Environment("3.13", ("numpy", "ml_dtypes")),
-    # Wheels of numpy 1.26 end with Python 3.12.
-    "numpy-oldest": Environment(min(THIS, "3.12"), ("numpy==1.26.*", "ml_dtypes")),
+    f"py{version.replace('.', '')}": Environment(version, ("numpy", "ml_dtypes"))
+    for version in ("3.11", "3.12", "3.13")
+    if version != THIS
 }
+# Wheels of numpy 1.26 end with Python 3.12.
+ENVIRONMENTS["numpy-oldest"] = Environment(min(THIS, "3.12"), ("numpy==1.26.*", "ml_dtypes"))
 
 
 def available() -> dict[str, Path]:
