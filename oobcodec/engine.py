@@ -171,7 +171,7 @@ def load(frames: Sequence[memoryview], count: int, buffers: Iterable[memoryview]
     Raises
     ------
     DecodeError
-        Bytes follow the end of the pickle.
+        Bytes follow the end of the pickle, or it ends with another byte than STOP.
     Exception
         Whatever pickle or a rebuild function raises.
     """
@@ -185,6 +185,11 @@ def load(frames: Sequence[memoryview], count: int, buffers: Iterable[memoryview]
     if stream.remaining:
         message = f"{stream.remaining} bytes follow the end of the pickle stream"
         raise DecodeError(message)
+    # The unpickler takes whole pickle frames, and does not mind what they hold behind STOP.
+    end = next(piece[-1] for piece in reversed(frames[:count]) if piece)
+    if end != STOP:
+        message = f"the pickle stream ends with {end:#04x}, not with STOP ({STOP:#04x})"
+        raise DecodeError(message)
     return obj
 
 
@@ -196,7 +201,8 @@ def opening(size: int) -> bytes:
 
 def refused(error: Exception) -> bool:
     """Tell whether an error was raised without a method of the user's having a part in it."""
-    return all(frame.f_globals.get("__name__", "").partition(".")[0] in _MACHINERY for frame in _frames(error))
+    # Code of `exec` may have any object for a name, or none.
+    return all(str(frame.f_globals.get("__name__")).partition(".")[0] in _MACHINERY for frame in _frames(error))
 
 
 def raised_in(error: Exception) -> str:

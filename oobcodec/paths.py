@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _ATOMS: Final = frozenset({type(None), type(...), type(NotImplemented), bool, int, float, complex, ModuleType})
-_LEAVES: Final = frozenset({str, bytes, bytearray, PickleBuffer})
+_LEAVES: Final = frozenset({str, bytes, bytearray})
 _EMPTY_CELL: Final = CellType()
 _SHOWN: Final = 8
 _REPR: Final = 40
@@ -191,6 +191,11 @@ def _method(method: MethodType) -> Iterator[tuple[str, Any]]:
     yield ".__self__", method.__self__
 
 
+def _buffer(buffer: PickleBuffer) -> Iterator[tuple[str, Any]]:
+    buffer.raw()  # which refuses what a pickler would refuse
+    return iter(())
+
+
 _BY_TYPE: Final[dict[type, Callable[[Any], Iterator[tuple[str, Any]]]]] = {
     dict: _mapping,
     list: _sequence,
@@ -199,6 +204,7 @@ _BY_TYPE: Final[dict[type, Callable[[Any], Iterator[tuple[str, Any]]]]] = {
     frozenset: _set,
     FunctionType: _function,
     MethodType: _method,
+    PickleBuffer: _buffer,
 }
 
 

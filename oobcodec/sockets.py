@@ -165,7 +165,7 @@ def recv_frames(
     Returns
     -------
     list of memoryview
-        The frames, each writable and, but for the first, aligned to 64 bytes.
+        The frames. All but the first are writable and, where `allocate` did not place them, aligned to 64 bytes.
 
     Raises
     ------

@@ -91,7 +91,7 @@ VALUES = [
     *(None, True, False, 0, -1, 255, 256, 65535, 65536, 2**31, -(2**31) - 1, 2**63, 1 << 999, -(1 << 999)),
     *(0.0, -0.0, 1e308, float("inf"), 1 + 2j, ..., NotImplemented),
     *("", "x", "é", "\ud800", "a\0b", "\U0001f600" * 300, b"", b"\0", bytearray(), bytearray(b"x")),
-    *((), [], {}, set(), frozenset(), (1,), [[]], {1: {}}, {(1, 2): [3]}, {1, 2}, frozenset("ab")),
+    *((), [], {}, set(), frozenset(), (1,), [[]], {1: {}}, {(1, 2): [3]}, {1, 2}, frozenset("a")),
     *(range(3), range(10, 0, -2), slice(1, None, 2), type(None), type(...), int, list, type, object),
     *(len, operator.itemgetter(1), str.upper, [3].append, "abc".upper, math_floor := decimal.getcontext, dict.fromkeys),
     *(collections.Counter("abca"), collections.OrderedDict(b=1, a=2), collections.deque([1, 2], maxlen=3)),
@@ -621,6 +621,15 @@ def test_origin_of_an_error():
     assert engine.raised_in(caught.value) == "test_origin_of_an_error"
 
 
+@pytest.mark.parametrize("names", [{}, {"__name__": None}, {"__name__": 5}])
+def test_error_of_code_in_no_module(names):
+    namespace = {"__builtins__": __builtins__, **names}
+    exec("class Refusing:\n  __module__ = 'nowhere'\n  def __reduce__(self):\n    raise KeyError('mine')", namespace)
+    with pytest.raises(KeyError, match="mine") as caught:
+        oobcodec.dumps([namespace["Refusing"]()])
+    assert "raised while oobcodec.dumps was pickling 'nowhere.Refusing' object at [0]" in caught.value.__notes__
+
+
 @pytest.mark.parametrize("cut", [1, 2, 5, 9])
 @pytest.mark.parametrize("size", [10, 5000, 100_000])
 def test_pieces_of_any_size_are_read(size, cut):
@@ -646,6 +655,17 @@ def test_trailing_bytes(size, behind, pieces):
     message = pickled([stream, behind] if pieces == 2 else stream + behind)
     with pytest.raises(DecodeError, match=rf"{len(behind)} bytes follow the end of the pickle stream"):
         oobcodec.loads(message)
+
+
+@pytest.mark.parametrize("size", [10, 10_000, 1_000_000])
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("options", [{}, {"writable": False}])
+def test_trailing_bytes_within_the_last_pickle_frame(size, pieces, options):
+    body = pickle.dumps(["x"] * size, 5)[11:] + b"abc"
+    stream = b"\x80\x05\x95" + len(body).to_bytes(8, "little") + body
+    message = pickled([stream[:5], stream[5:], b""] if pieces == 2 else stream)
+    with pytest.raises(DecodeError, match=r"the pickle stream ends with 0x63, not with STOP \(0x2e\)"):
+        oobcodec.loads(message, **options)
 
 
 def test_streams_of_older_protocols():

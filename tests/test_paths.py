@@ -173,6 +173,12 @@ def test_culprit_by_type(culprit, name):
         assert name in str(caught.value)
 
 
+def test_buffer_with_gaps_is_the_culprit():
+    gappy = PickleBuffer(np.zeros((50, 50))[:, ::2])
+    with pytest.raises(oobcodec.EncodeError, match=r"cannot pickle 'pickle.PickleBuffer' object at \['a'\]\[1\]: "):
+        oobcodec.dumps({"a": [PickleBuffer(bytes(3000)), gappy], "b": 1})
+
+
 def test_first_culprit_in_the_order_of_the_pickler():
     assert find_culprit([[Holder(b=LOCK)], LOCK]).endswith(" at [0][0].b")
     assert find_culprit({"a": 1, "b": [LOCK], "c": LOCK}).endswith(" at ['b'][0]")

@@ -108,11 +108,17 @@ def test_another_reducer_needs_replace(cls):
     assert set(oobcodec.registered_reducers().values()) == {reduce_otherwise}
 
 
-@pytest.mark.parametrize("name", ["Point", "test_registry.Point", "a:", ":b", "a b:c", "a:b:c", "1a:b", ""])
+@pytest.mark.parametrize("name", ["Point", "test_registry.Point", "a:", ":b", "a b:c", "a:b:c", "1a:b", "", 5, None])
 def test_malformed_name(name):
     with pytest.raises(RegistryError, match=r"does not name a class: write 'package.module:Class'") as caught:
         oobcodec.register_reducer(name, reduce_point)
     assert repr(name) in str(caught.value)
+
+
+def test_reducer_that_cannot_be_called():
+    with pytest.raises(RegistryError, match=r"reduce='reduce_point' cannot be called"):
+        oobcodec.register_reducer(Point, "reduce_point")
+    assert oobcodec.registered_reducers() == {}
 
 
 @pytest.mark.parametrize(("cls", "name"), [(Point, "test_registry:Point"), ("shelf:Book", "shelf:Book")])
@@ -317,6 +323,22 @@ def test_malformed_tag(tag):
     with pytest.raises(RegistryError, match=r"is not 'package.name', after the package that registers it"):
         oobcodec.register_type(Color, tag, encode_color, Color)
     assert oobcodec.registered_types() == {}
+
+
+@pytest.mark.parametrize(
+    ("cls", "encode", "decode", "text"),
+    [
+        ("shelf:Book", str, str, r"'shelf:Book' is not a class"),
+        (Color(1), str, str, r"is not a class"),
+        (Color, None, str, r"encode=None cannot be called"),
+        (Color, str, "Color", r"decode='Color' cannot be called"),
+    ],
+)
+def test_type_of_wrong_arguments(cls, encode, decode, text):
+    with pytest.raises(RegistryError, match=text):
+        oobcodec.register_type(cls, "tests.color", encode, decode)
+    assert oobcodec.registered_types() == {}
+    assert oobcodec.registered_reducers() == {}
 
 
 def test_type_registered_twice():
