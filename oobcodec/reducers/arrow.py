@@ -1,0 +1,255 @@
+"""Arrow: schemas, arrays and tables as views of the frames they arrive in, slices as what is theirs.
+
+Types that a schema's message does not carry exactly (extension types, since the receiver may not know them), and arrays
+of types that are younger than this module go Arrow's own way.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from pickle import PickleBuffer
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from oobcodec.errors import DecodeError, EncodeError
+from oobcodec.reducers.arrow_nodes import UnknownLayout, build, take
+from oobcodec.registry import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from oobcodec.buffers import Buffer
+    from oobcodec.reducers.arrow_nodes import Array, DataType, Node
+
+    Reduced: TypeAlias = str | tuple[Any, ...]
+
+_PLAIN: Final[dict[str, DataType]] = {
+    str(plain): plain
+    for plain in (
+        *(pa.null(), pa.bool_(), pa.int8(), pa.int16(), pa.int32(), pa.int64()),
+        *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(), pa.float16(), pa.float32(), pa.float64()),
+        *(pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.date32(), pa.date64()),
+    )
+}
+_NAMES: Final = {plain: name for name, plain in _PLAIN.items()}
+_EXTENSION: Final = b"ARROW:extension:name"
+"""Field metadata that stands for an extension type, which a process that does not know it takes for its storage."""
+
+
+# Types and schemas
+
+
+def reduce_type(data_type: DataType) -> Reduced:
+    """Take a type apart; one with an extension type in it goes Arrow's own way, which names the extension's class."""
+    name = _NAMES.get(data_type)
+    if name is not None:
+        return rebuild_type, (name,)
+    data = _serialized(pa.schema([pa.field("", data_type)]))
+    if data:
+        return rebuild_type, (data,)
+    if isinstance(data_type, pa.MapType):  # Arrow's own way forgets that the keys are sorted
+        return rebuild_map, (data_type.key_field, data_type.item_field, data_type.keys_sorted)
+    return data_type.__reduce_ex__(5)  # type: ignore[no-any-return]
+
+
+def reduce_field(field: Any) -> Reduced:
+    """Take a field apart, its metadata included."""
+    data = _serialized(pa.schema([field]))
+    return (rebuild_field, (data,)) if data else field.__reduce_ex__(5)
+
+
+def reduce_schema(schema: Any) -> Reduced:
+    """Take a schema apart, its metadata included."""
+    data = _serialized(schema)
+    return (rebuild_schema, (data,)) if data else schema.__reduce_ex__(5)
+
+
+def rebuild_map(key: Any, item: Any, keys_sorted: bool) -> DataType:  # noqa: FBT001  # pickle passes by position
+    """Rebuild the type of a map from its fields."""
+    return pa.map_(key, item, keys_sorted)
+
+
+def _serialized(schema: Any) -> bytes | None:
+    """Return the message of a schema, or None if the receiver might make another one of it."""
+    data: bytes = schema.serialize().to_pybytes()
+    # Of maps, for one, the names of the fields are lost.
+    exact = _EXTENSION not in data and rebuild_schema(data).equals(schema, check_metadata=True)
+    return data if exact else None
+
+
+@lru_cache(maxsize=1024)
+def rebuild_schema(data: bytes) -> Any:
+    """Rebuild a schema from the message that Arrow's interprocess format makes of it."""
+    return pa.ipc.read_schema(pa.py_buffer(data))
+
+
+def rebuild_field(data: bytes) -> Any:
+    """Rebuild a field from the message of a schema that has no other."""
+    return rebuild_schema(data).field(0)
+
+
+def rebuild_type(name: str | bytes) -> DataType:
+    """Rebuild a type without parameters from its name, another one as that of a field."""
+    return _PLAIN[name] if isinstance(name, str) else rebuild_schema(name).field(0).type
+
+
+def _check_order(byteorder: str) -> None:
+    if byteorder != sys.byteorder:
+        message = f"Arrow's memory of a {byteorder}-endian machine means something else on a {sys.byteorder}-endian one"
+        raise DecodeError(message)
+
+
+# What users hold
+
+
+def _or_its_own_way(reduce: Callable[[Any], Reduced]) -> Callable[[Any], Reduced]:
+    def reduce_known(obj: Any) -> Reduced:
+        try:
+            return reduce(obj)
+        except UnknownLayout:
+            return obj.__reduce_ex__(5)  # type: ignore[no-any-return]
+
+    return reduce_known
+
+
+def reduce_array(array: Array) -> Reduced:
+    """Take an array apart."""
+    return rebuild_array, (array.type, take(array), sys.byteorder)
+
+
+def rebuild_array(data_type: DataType, node: Node, byteorder: str) -> Array:
+    """Rebuild an array over the buffers of a node.
+
+    Parameters
+    ----------
+    data_type
+        The type.
+    node
+        ``(length, buffers, *children)``: the buffers of Arrow's columnar format in their order, None for one that is
+        absent, and a node for each child. A dictionary array has the node of its dictionary behind those of its
+        indices; an extension array is that of its storage.
+    byteorder
+        `sys.byteorder` of the sender.
+
+    Raises
+    ------
+    DecodeError
+        This machine orders bytes differently.
+    """
+    _check_order(byteorder)
+    return build(data_type, node)
+
+
+def reduce_chunked(chunked: Any) -> Reduced:
+    """Take a chunked array apart, and keep its chunks."""
+    return rebuild_chunked, (chunked.type, [take(chunk) for chunk in chunked.chunks], sys.byteorder)
+
+
+def rebuild_chunked(data_type: DataType, nodes: Sequence[Node], byteorder: str) -> Any:
+    """Rebuild a chunked array from a node a chunk."""
+    _check_order(byteorder)
+    return pa.chunked_array([build(data_type, node) for node in nodes], data_type)
+
+
+def reduce_batch(batch: Any) -> Reduced:
+    """Take a record batch apart."""
+    return rebuild_batch, (batch.schema, batch.num_rows, [take(column) for column in batch.columns], sys.byteorder)
+
+
+def rebuild_batch(schema: Any, length: int, nodes: Sequence[Node], byteorder: str) -> Any:
+    """Rebuild a record batch of so many rows from a node a column."""
+    _check_order(byteorder)
+    if not nodes:
+        rows = pa.Array.from_buffers(pa.struct([]), length, [None])
+        return pa.RecordBatch.from_struct_array(rows).replace_schema_metadata(schema.metadata)
+    return pa.RecordBatch.from_arrays(list(map(build, schema.types, nodes)), schema=schema)
+
+
+def reduce_table(table: Any) -> Reduced:
+    """Take a table apart, and keep the chunks of its columns."""
+    if not table.num_columns:
+        return rebuild_table, (table.schema, table.num_rows, sys.byteorder)
+    columns = [[take(chunk) for chunk in column.chunks] for column in table.itercolumns()]
+    return rebuild_table, (table.schema, columns, sys.byteorder)
+
+
+def rebuild_table(schema: Any, columns: Sequence[Sequence[Node]] | int, byteorder: str) -> Any:
+    """Rebuild a table from a list of nodes a column, or its number of rows if it has no columns."""
+    if isinstance(columns, int):
+        return pa.Table.from_batches([rebuild_batch(schema, columns, (), byteorder)])
+    _check_order(byteorder)
+    arrays = [
+        pa.chunked_array([build(data_type, node) for node in nodes], data_type)
+        for data_type, nodes in zip(schema.types, columns, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def reduce_scalar(scalar: Any) -> Reduced:
+    """Take a scalar apart as an array of it."""
+    if not isinstance(scalar, pa.ExtensionScalar):
+        return rebuild_scalar, (pa.repeat(scalar, 1),)
+    storage = scalar.value if scalar.is_valid else pa.scalar(None, scalar.type.storage_type)
+    return rebuild_scalar, (pa.ExtensionArray.from_storage(scalar.type, pa.repeat(storage, 1)),)
+
+
+def rebuild_scalar(array: Array) -> Any:
+    """Rebuild a scalar as the first element of an array."""
+    return array[0]
+
+
+def reduce_buffer(buffer: Any) -> Reduced:
+    """Take a buffer apart."""
+    return rebuild_buffer, (PickleBuffer(buffer),)
+
+
+def rebuild_buffer(memory: Buffer) -> Any:
+    """Rebuild a buffer over `memory`."""
+    return pa.py_buffer(memory)
+
+
+def reduce_tensor(tensor: Any) -> Reduced:
+    """Take a tensor apart as an array of numpy's over the same memory."""
+    return rebuild_tensor, (tensor.to_numpy(), tensor.dim_names)
+
+
+def rebuild_tensor(array: Any, names: Sequence[str]) -> Any:
+    """Rebuild a tensor over the memory of an array of numpy's."""
+    return pa.Tensor.from_numpy(array, dim_names=names or None)
+
+
+def refuse_sparse(tensor: Any) -> Reduced:
+    """Refuse what Arrow has no way to pickle.
+
+    Raises
+    ------
+    EncodeError
+        Always.
+    """
+    message = f"Arrow cannot pickle a {type(tensor).__name__}: send the arrays that its to_numpy() returns"
+    raise EncodeError(message)
+
+
+def register() -> None:
+    """Tell the registry."""
+    for base, reduce in (
+        (pa.DataType, reduce_type),
+        (pa.Array, _or_its_own_way(reduce_array)),
+        (pa.Scalar, reduce_scalar),
+    ):
+        for cls in vars(pa.lib).values():
+            # One by one: many have a pickling method of their own. Extension types do, and know best.
+            if isinstance(cls, type) and issubclass(cls, base) and not issubclass(cls, pa.BaseExtensionType):
+                DEFAULT.provide(cls, reduce)
+    DEFAULT.provide(pa.ExtensionArray, _or_its_own_way(reduce_array), subclasses=True)
+    DEFAULT.provide(pa.Field, reduce_field)
+    DEFAULT.provide(pa.Schema, reduce_schema)
+    DEFAULT.provide(pa.ChunkedArray, _or_its_own_way(reduce_chunked))
+    DEFAULT.provide(pa.RecordBatch, _or_its_own_way(reduce_batch))
+    DEFAULT.provide(pa.Table, _or_its_own_way(reduce_table))
+    DEFAULT.provide(pa.Buffer, reduce_buffer)
+    DEFAULT.provide(pa.Tensor, reduce_tensor)
+    for sparse in (pa.SparseCOOTensor, pa.SparseCSRMatrix, pa.SparseCSCMatrix, pa.SparseCSFTensor):
+        DEFAULT.provide(sparse, refuse_sparse)
