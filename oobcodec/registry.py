@@ -35,6 +35,10 @@ BUILT_IN: Final = ("bytes", "str", "pickle", "cloudpickle")
 _OWN: Final = {
     "builtins": ["oobcodec.reducers.stdlib"],
     "numpy": ["oobcodec.reducers.numpy", "oobcodec.reducers.numpy_masked", "oobcodec.reducers.numpy_scalars"],
+    "pandas": ["oobcodec.reducers.pandas"],
+    "polars": ["oobcodec.reducers.polars"],
+    "pyarrow": ["oobcodec.reducers.arrow"],
+    "torch": ["oobcodec.reducers.torch"],
 }
 _CLASS_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _TAG = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)+", re.ASCII)
@@ -155,13 +159,14 @@ class Registry:
         Raises
         ------
         RegistryError
-            Another reducer is registered for the class, or its name is malformed.
+            Another reducer is registered for the class, `cls` does not name one, or `reduce` cannot be called.
         """
+        if not (isinstance(cls, type) or (isinstance(cls, str) and _CLASS_NAME.fullmatch(cls))):
+            message = f"{cls!r} does not name a class: write 'package.module:Class'"
+            raise RegistryError(message)
+        _check_callable(reduce=reduce)
         reducer = Reducer(reduce, subclasses)
         with self._lock:
-            if isinstance(cls, str) and not _CLASS_NAME.fullmatch(cls):
-                message = f"{cls!r} does not name a class: write 'package.module:Class'"
-                raise RegistryError(message)
             self._resolve_pending()
             target = self._resolved(cls)
             known = self._pending.get(target) if isinstance(target, str) else self._registered.get(target)
@@ -232,9 +237,14 @@ class Registry:
         Raises
         ------
         RegistryError
-            The tag is malformed, or the class or the tag is registered otherwise.
+            The tag is malformed, `cls` is no class, or the class or the tag is registered otherwise; or `encode` or
+            `decode` cannot be called.
         """
         _check_tag(tag)
+        if not isinstance(cls, type):
+            message = f"{cls!r} is not a class"
+            raise RegistryError(message)
+        _check_callable(encode=encode, decode=decode)
         entry = TaggedType(cls, tag, encode, decode)
         with self._lock:
             for known in list(self._types.values()):
@@ -444,6 +454,13 @@ def _check_tag(tag: object) -> None:
     if not isinstance(tag, str) or not _TAG.fullmatch(tag):
         message = f"the tag {tag!r} is not 'package.name', after the package that registers it"
         raise RegistryError(message)
+
+
+def _check_callable(**functions: object) -> None:
+    for name, function in functions.items():
+        if not callable(function):
+            message = f"{name}={function!r} cannot be called"
+            raise RegistryError(message)
 
 
 def _unknown(kind: str, tag: str) -> str:
