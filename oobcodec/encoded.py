@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from oobcodec.buffers import flat
 from oobcodec.codec import loads
 from oobcodec.context import LOADING
+from oobcodec.errors import HeaderError
 from oobcodec.header import decode
 from oobcodec.registry import DEFAULT as REGISTRY
 
@@ -37,7 +38,7 @@ class Encoded:
     Raises
     ------
     HeaderError, TruncatedError
-        ``frames[0]`` does not start a message.
+        The frames are not one whole message.
 
     Examples
     --------
@@ -51,7 +52,11 @@ class Encoded:
 
     def __init__(self, frames: Iterable[Buffer]) -> None:
         self.frames = [flat(frame) for frame in frames]
-        decode(bytes(self.frames[0]) if self.frames else b"")
+        wanted = decode(bytes(self.frames[0]) if self.frames else b"").lengths
+        lengths = tuple([frame.nbytes for frame in self.frames[1:]])
+        if lengths != wanted:
+            message = f"the frames have {list(lengths)} bytes, the header says {list(wanted)}"
+            raise HeaderError(message)
 
     def __repr__(self) -> str:
         nbytes = sum(frame.nbytes for frame in self.frames)

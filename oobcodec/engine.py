@@ -42,7 +42,9 @@ STACK_GLOBAL: Final = 0x93
 
 STOP: Final = ord(".")
 
-_MACHINERY: Final = frozenset({"cloudpickle", "copyreg", "numpy", "oobcodec", "pickle"})
+# The libraries that oobcodec has reducers for are part of it: what they refuse, pickling refuses.
+_LIBRARIES: Final = {"numpy", "pandas", "polars", "pyarrow", "torch"}
+_MACHINERY: Final = frozenset({"cloudpickle", "copyreg", "oobcodec", "pickle", *_LIBRARIES})
 
 _OPENING: Final = 11
 _FRAME: Final = (b"\x80\x05\x95", b"\x95")
