@@ -285,7 +285,7 @@ def reduce_typed_storage(storage: Any) -> Reduced:
 
 def rebuild_typed_storage(storage: Any, dtype: str) -> Any:
     """Rebuild a storage with a dtype."""
-    return torch.storage.TypedStorage(wrap_storage=storage, dtype=_DTYPES[dtype], _internal=True)  # type: ignore[no-untyped-call]
+    return torch.storage.TypedStorage(wrap_storage=storage, dtype=_DTYPES[dtype], _internal=True)
 
 
 def register() -> None:

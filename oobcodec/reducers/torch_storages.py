@@ -78,7 +78,7 @@ def rebuild_storage(buffer: Buffer) -> Any:
     # A view of our own, which nobody can release: torch holds the object that it is given, but not its memory.
     view = memoryview(buffer)
     if not view.nbytes:
-        return UntypedStorage(0)  # type: ignore[no-untyped-call]
+        return UntypedStorage(0)
     if view.readonly:
         memory = allocate(view.nbytes)
         memory[:] = view
