@@ -132,14 +132,14 @@ def rebuild_ndarray(
         dtype = named(dtype)
     if strides is None:
         return _frombuffer(buffer, dtype).reshape(shape)
+    if len(shape) == 1 and memoryview(buffer).nbytes == shape[0] * dtype.itemsize and offset == 0:
+        return _frombuffer(buffer, dtype)
     # The view is one of an array, because numpy looks through a memoryview and would not hold its memory.
     flat = _frombuffer(buffer, np.uint8)
     extent = dtype.itemsize
     for length, stride in zip(shape, strides, strict=True):
         extent += abs(stride) * (length - 1)
     if flat.size != extent:
-        if len(shape) == 1:
-            return _frombuffer(buffer, dtype)
         strides, offset = _packed(shape, strides, dtype.itemsize)[0], 0
     return np.ndarray(shape, dtype, flat, offset, strides)
 
