@@ -7,7 +7,7 @@ PYTHON ?= python3.11 python3.12 python3.13 python3.14 python3
 bin := .venv/bin
 unexport PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help demo test check skew-envs bench format clean
+.PHONY: help demo test check environments bench format clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -15,7 +15,10 @@ help: ## say what there is to make
 demo: .venv-demo/.ready ## show what oobcodec does, with the light installation
 	@.venv-demo/bin/oobcodec demo
 
-test: check skew-envs ## run all checks, and then the tests
+test: check environments ## run all checks, and then the tests
+	$(call within,oldest) tests/test_conformance.py
+	$(call within,tensorflow) tests/test_reducers_tensorflow.py tests/test_conformance.py -k tensorflow \
+	    --cov=oobcodec.reducers.tensorflow --cov=oobcodec.reducers.keras
 	OMITTED=$$($(bin)/python -c 'from importlib.util import find_spec as f; \
 	    print("nothing" if f("torch") else "oobcodec/reducers/torch*.py")') $(bin)/python -m pytest --cov
 
@@ -27,8 +30,8 @@ check: .venv/.ready ## lint, format, types, architecture, markup
 	$(bin)/python -m docutils --report=1 --halt=2 README.rst /dev/null
 	$(bin)/python -m docutils --report=1 --halt=2 CHANGES.rst /dev/null
 
-skew-envs: .venv/.ready ## build the environments with other Pythons and another numpy
-	@$(bin)/python tests/skew/environments.py
+environments: .venv/.ready ## build the environments with other Pythons, older libraries, and TensorFlow
+	@$(bin)/python tests/environments.py
 
 bench: .venv/.ready ## run the benchmarks
 	@$(bin)/python -m benchmarks

@@ -130,14 +130,15 @@ def _printable(text: str) -> str:
 
 def _items_table(items: list[Item], console: Console) -> Table:
     right, wrong = ("✓", "✗") if console.encoding.startswith("utf") else ("yes", "no")
-    sizes = ("MB", "MB out\nof band", "MB\ncopied")
-    table = _table(("item", "type", *sizes, "how", "shares with", "equal"), sizes)
+    numbers = ("MB", "MB out\nof band", "MB\ncopied", "MB by\npickle")
+    table = _table(("item", "type", *numbers, "how", "shares with", "equal"), numbers)
     for item in items:
         table.add_row(
             _cell(item.name),
             _cell(item.kind),
             # Of plain objects nobody knows how many bytes they are.
             *(_megabytes(nbytes if item.nbytes else None) for nbytes in (item.nbytes, item.out_of_band, item.copied)),
+            _megabytes(item.pickled),
             _cell(item.how),
             _cell(item.shared_with),
             Text(wrong, "red") if item.difference else Text(right, "green"),
@@ -153,18 +154,21 @@ def _totals(outcome: Outcome) -> Iterator[str]:
     for item in outcome.items:
         if item.difference:
             yield f"{item.name} arrived wrong: {item.difference}"
-    for library, names in outcome.missing.items():
-        yield f"{library} is not installed, so these are left out: {', '.join(names)}"
     megabytes = outcome.raced_nbytes / 1e6
     ours, theirs = outcome.seconds["oobcodec"], outcome.seconds["pickle"]
     yield f"{theirs / ours:.1f} times as fast as pickle, from object to object over loopback TCP:"
     for name, seconds in outcome.seconds.items():
         yield f"  {name:8}  {seconds * 1e3:7.1f} ms  {megabytes / seconds / 1e3:5.2f} GB/s"
+    refused = ", ".join(item.name for item in outcome.items if item.pickled is None)
     yield (
         f"Best of {demo.ROUNDS} rounds in turn, with all {megabytes:.0f} MB of the above but what pickle refuses: "
-        f"{', '.join(outcome.not_raced)}. "
+        f"{refused}. "
         "Pickle is pickle.dumps(protocol=5), a length and sendall; recv_into a bytearray and pickle.loads."
     )
+    if outcome.missing:
+        *most, last = outcome.missing
+        libraries = f"{', '.join(most)} or {last}" if most else last
+        yield f"Install {libraries} beside it to see more travel."
 
 
 def main() -> None:

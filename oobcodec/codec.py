@@ -245,7 +245,13 @@ def _copied(frame: memoryview) -> memoryview:
     return memory
 
 
-def loads(frames: Iterable[Buffer] | Buffer, *, writable: bool | None = None, open_encoded: bool = True) -> Any:
+def loads(
+    frames: Iterable[Buffer] | Buffer,
+    *,
+    writable: bool | None = None,
+    open_encoded: bool = True,
+    map_location: Any = None,
+) -> Any:
     """Rebuild an object from frames, as views of them.
 
     Like `pickle.loads` it runs what the message says: call it only on messages from a peer you trust.
@@ -261,6 +267,11 @@ def loads(frames: Iterable[Buffer] | Buffer, *, writable: bool | None = None, op
         needed, so that everything is writable that was. ``False``: every buffer is read-only.
     open_encoded
         Rebuild the objects inside `oobcodec.Encoded` too; otherwise hand over the `Encoded` itself.
+    map_location
+        Where torch's storages go, as in `torch.load`. ``None``: to the device that they came from. A ``str`` or a
+        ``torch.device``: all to that one, those of the CPU included. A dict: to other devices than they came from. A
+        function of a storage on the CPU and the name of the device that it came from: it returns the storage to use,
+        or ``None`` for the default.
 
     Returns
     -------
@@ -272,7 +283,8 @@ def loads(frames: Iterable[Buffer] | Buffer, *, writable: bool | None = None, op
     HeaderError, TruncatedError
         The frames are not one whole message of a format that this version reads.
     DecodeError
-        The message needs a module, a tag or a Python version that is not here, or its pickle stream is damaged.
+        The message needs a module, a tag, a device or a Python version that is not here, or its pickle stream is
+        damaged.
     Exception
         What a ``__setstate__`` of the object's raises passes unchanged, with a note that names the method.
     """
@@ -287,7 +299,7 @@ def loads(frames: Iterable[Buffer] | Buffer, *, writable: bool | None = None, op
         first = first.tobytes()
     elif type(first) is not bytes:
         first = bytes(_view(0, first))
-    if writable is None and open_encoded and not RUNNING:
+    if writable is None and open_encoded and map_location is None and not RUNNING:
         # Most messages, at half of the general price; all others are sorted out below.
         begin, size, count, places = _plans[first]
         if len(frames) == count:
@@ -300,7 +312,9 @@ def loads(frames: Iterable[Buffer] | Buffer, *, writable: bool | None = None, op
                     except Exception as error:  # noqa: BLE001  # raised again there
                         _fail(error)
     header = headers.decode_small(first) if len(first) <= headers.SMALL else headers.decode(first)
-    options = DEFAULTS if writable is None and open_encoded else LoadOptions(writable, open_encoded)
+    options = DEFAULTS
+    if writable is not None or not open_encoded or map_location is not None:
+        options = LoadOptions(writable, open_encoded, map_location)
     lengths = header.lengths
     if len(frames) != 1 + len(lengths):
         message = f"the message has {1 + len(lengths)} frames, here are {len(frames)}"
@@ -453,13 +467,14 @@ class Codec:
     ----------
     copy
         As in `dumps`.
-    writable, open_encoded
+    writable, open_encoded, map_location
         As in `loads`.
     """
 
     copy: bool = False
     writable: bool | None = None
     open_encoded: bool = True
+    map_location: Any = None
 
     def dumps(self, obj: object) -> list[memoryview]:
         """Turn an object into frames: `oobcodec.dumps` with these options."""
@@ -467,4 +482,4 @@ class Codec:
 
     def loads(self, frames: Iterable[Buffer] | Buffer) -> Any:
         """Rebuild an object from frames: `oobcodec.loads` with these options."""
-        return loads(frames, writable=self.writable, open_encoded=self.open_encoded)
+        return loads(frames, writable=self.writable, open_encoded=self.open_encoded, map_location=self.map_location)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class LoadOptions(NamedTuple):
@@ -11,6 +11,7 @@ class LoadOptions(NamedTuple):
 
     writable: bool | None = None
     open_encoded: bool = True
+    map_location: Any = None
 
 
 DEFAULTS: Final = LoadOptions()

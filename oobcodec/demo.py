@@ -13,11 +13,12 @@ import sys
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from tempfile import TemporaryFile
 from time import perf_counter
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from oobcodec import samples, sockets
+from oobcodec import comparison, samples, sockets
 from oobcodec.errors import TruncatedError
 from oobcodec.explanation import ItemRow, explain
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from oobcodec.samples import Sample
 
 ROUNDS: Final = 3
-PATIENCE: Final = 15.0
-"""Seconds without a sign of life from the receiver."""
+PATIENCE: Final = 60.0
+"""Seconds without a sign of life from the receiver, which may have to read large libraries from a slow disk."""
 
 _ACKNOWLEDGED: Final = b"\x06"
 
@@ -47,6 +48,8 @@ class Item:
         Bytes that travelled for it beside the pickle stream.
     copied : int
         Bytes that `oobcodec.dumps` had to copy.
+    pickled : int or None
+        Bytes of what pickle by itself makes of it; None if it refuses.
     shared_with : str
         Paths of what its buffers share memory with.
     how : str
@@ -60,6 +63,7 @@ class Item:
     nbytes: int
     out_of_band: int
     copied: int
+    pickled: int | None
     shared_with: str
     how: str
     difference: str
@@ -73,19 +77,16 @@ class Outcome:
     ----------
     items : list of Item
         One for each sample.
-    missing : dict
-        Names of the samples that were left out, by the library that they need.
-    not_raced : list of str
-        Names of the samples that pickle by itself refuses.
+    missing : list of str
+        The libraries with which there would be more.
     raced_nbytes : int
-        Bytes that were sent against the clock, counted as in `Item`.
+        Bytes that were sent against the clock, counted as in `Item`: of all that pickle by itself does not refuse.
     seconds : dict
         From the object on this side to the object on that side: the best round, of ``"oobcodec"`` and ``"pickle"``.
     """
 
     items: list[Item]
-    missing: dict[str, list[str]]
-    not_raced: list[str]
+    missing: list[str]
     raced_nbytes: int
     seconds: dict[str, float]
 
@@ -99,20 +100,19 @@ def run() -> Outcome:
         There is no second process, or it ended or fell silent before it had answered.
     """
     seed = secrets.randbelow(1 << 16)
-    available = [sample for sample in samples.SAMPLES if sample.available]
     with _receiver(seed) as sock:
-        batch = {sample.name: sample.make(seed) for sample in available}
+        batch = {sample.name: sample.make(seed) for sample in _available()}
         sockets.send(sock, batch)
-        differences = sockets.recv(sock)
-        items = _items(batch, differences)
+        items = _items(batch, sockets.recv(sock))
         # Without what pickle refuses, so that both have the same work.
-        raced = {sample.name: batch[sample.name] for sample in available if sample.picklable}
+        raced = {sample.name: batch[sample.name] for sample in _available() if sample.picklable}
         seconds = _race(sock, raced)
-    missing: dict[str, list[str]] = {}
-    for sample in samples.SAMPLES:
-        if sample not in available:
-            missing.setdefault(str(sample.library), []).append(sample.name)
-    return Outcome(items, missing, [name for name in batch if name not in raced], samples.nbytes(raced), seconds)
+    missing = dict.fromkeys(library for sample in samples.SAMPLES for library in sample.missing)
+    return Outcome(items, [*missing], comparison.nbytes(raced), seconds)
+
+
+def _available() -> list[Sample]:
+    return [sample for sample in samples.SAMPLES if not sample.missing]
 
 
 def _items(batch: dict[str, object], differences: dict[str, str]) -> list[Item]:
@@ -121,24 +121,27 @@ def _items(batch: dict[str, object], differences: dict[str, str]) -> list[Item]:
     for row in rows:
         owners.setdefault(row.frame, row.path)
     items = []
+    refused = {sample.name for sample in samples.SAMPLES if not sample.picklable}
     for name, obj in batch.items():
         prefix = f"[{name!r}]"
         own = [row for row in rows if row.path.startswith(prefix)]
         shared = {owners[row.frame].removeprefix(prefix) for row in own if row.way == "shared"}
-        items.append(_item(name, obj, own, ", ".join(sorted(shared)), differences[name]))
+        pickled = None if name in refused else len(pickle.dumps(obj, protocol=5))
+        items.append(_item(name, obj, own, pickled, ", ".join(sorted(shared)), differences[name]))
     return items
 
 
-def _item(name: str, obj: object, rows: list[ItemRow], shared_with: str, difference: str) -> Item:
-    nbytes = samples.nbytes(obj)
+def _item(name: str, obj: object, rows: list[ItemRow], pickled: int | None, shared_with: str, difference: str) -> Item:  # noqa: PLR0913, PLR0917  # its parts
+    nbytes = comparison.nbytes(obj)
     ways = Counter(row.way for row in rows)
     return Item(
         name=name,
-        kind=samples.kind(obj),
+        kind=comparison.kind(obj),
         nbytes=nbytes,
         out_of_band=sum(row.bytes for row in rows if row.way != "in-band"),
         # What is too small for a row of its own is copied into the pickle stream.
         copied=sum(row.copied for row in rows) if rows else nbytes,
+        pickled=pickled,
         shared_with=shared_with,
         how=", ".join(f"{count} {way}" if count > 1 else way for way, count in ways.items()) or "in-band",
         difference=difference,
@@ -159,6 +162,8 @@ def _race(sock: socket.socket, obj: object) -> dict[str, float]:
 def receive(descriptor: int, seed: int) -> None:
     """Be the second process: check a batch against what `seed` makes here, then take part in the race."""
     with socket.socket(fileno=descriptor) as sock:
+        for library in {library for sample in _available() for library in sample.libraries.split()}:
+            import_module(library)  # which takes seconds, so at the same time as on the other side
         sockets.send(sock, _differences(sockets.recv(sock), seed))
         for _, recv in itertools.product(range(ROUNDS), (sockets.recv, _recv_stock)):
             recv(sock)
@@ -167,9 +172,9 @@ def receive(descriptor: int, seed: int) -> None:
 
 def _differences(batch: dict[str, object], seed: int) -> dict[str, str]:
     def check(sample: Sample) -> str:
-        return samples.difference(sample.make(seed), batch.get(sample.name), compacted=sample.compacted)
+        return comparison.difference(sample.make(seed), batch.get(sample.name), compacted=sample.compacted)
 
-    return {sample.name: check(sample) for sample in samples.SAMPLES if sample.available}
+    return {sample.name: check(sample) for sample in _available()}
 
 
 def _send_stock(sock: socket.socket, obj: object) -> None:
@@ -258,4 +263,7 @@ def _loopback() -> tuple[socket.socket, socket.socket]:
         far.close()
         message = f"a stranger has connected from {peer}"
         raise ConnectionRefusedError(message)
+    for end in (near, far):
+        # For pickle's sake: else its length waits for an acknowledgement, and that for 40 ms.
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return near, far

@@ -27,9 +27,10 @@ class ItemRow(Row):
     Attributes
     ----------
     path : str
-        How to get to it: ``['x'].y[3]``.
+        How to get to the object that it belongs to: ``['x'].y[3]``. A frame, table or tensor is one such object, with a
+        row for each of its buffers.
     type : str
-        Of the object that it belongs to.
+        Of that object.
     bytes : int
         That travel for it.
     copied : int
@@ -71,7 +72,7 @@ def explain(obj: object) -> Report:
     """
     frames = dumps(obj)
     header = decode(frames[0].tobytes())
-    leaves = [step for step in walk(obj) if _nbytes(step.obj) >= IN_BAND]
+    leaves = [step for step in walk(obj) if step.again or _nbytes(step.obj) >= IN_BAND]
     buffers = [step for step in leaves if type(step.obj) is PickleBuffer]
     places = header.buffers
     if not header.pickle_frames or len(buffers) != len(places):
@@ -79,8 +80,7 @@ def explain(obj: object) -> Report:
         # which object of the walk a buffer belongs to.
         leaves = [step for step in leaves if type(step.obj) is not PickleBuffer]
         buffers, places = [], ()
-    of_buffers = iter([*_buffer_rows(buffers, places, frames)])
-    items = [next(of_buffers) if type(step.obj) is PickleBuffer else _row(step, frames) for step in leaves]
+    items = [*_rows(leaves, [*_buffer_rows(buffers, places, frames)], frames)]
     lengths = header.lengths
     summary: dict[str, Any] = {
         "serializer": header.tag,
@@ -101,6 +101,27 @@ def _nbytes(obj: object) -> int:
     return 0
 
 
+def _rows(steps: list[Step], buffer_rows: list[ItemRow], frames: list[memoryview]) -> Iterator[ItemRow]:
+    of_buffers = iter(buffer_rows)
+    first_of: dict[int, ItemRow] = {}
+    for step in steps:
+        if step.again:
+            first = first_of.get(id(step.obj))
+            if first is not None:
+                yield _shared(step, first.frame, first.path)
+        elif type(step.obj) is PickleBuffer:
+            row = next(of_buffers)
+            for part in step.parts:
+                first_of.setdefault(id(part.obj), row)
+            yield row
+        else:
+            yield _row(step, frames)
+
+
+def _shared(step: Step, frame: int | None, path: str) -> ItemRow:
+    return ItemRow(*_owner(step), 0, 0, "shared", frame, f"lies in the memory of {path or 'the object itself'}")
+
+
 def _buffer_rows(steps: list[Step], placements: tuple[Placement, ...], frames: list[memoryview]) -> Iterator[ItemRow]:
     first_in: dict[int, str] = {}
     for step, (frame, offset, nbytes, _) in zip(steps, placements, strict=True):
@@ -111,8 +132,7 @@ def _buffer_rows(steps: list[Step], placements: tuple[Placement, ...], frames: l
             why = "its elements lie apart: only they travel" if gaps else "its library keeps it in another form"
             yield ItemRow(path, kind, nbytes, nbytes, "compacted" if gaps else "out-of-band", frame, why)
         elif frame in first_in:
-            why = f"lies in the memory of {first_in[frame] or 'the object itself'}"
-            yield ItemRow(path, kind, 0, 0, "shared", frame, why)
+            yield _shared(step, frame, first_in[frame])
         else:
             first_in[frame] = path
             yield ItemRow(path, kind, frames[frame].nbytes, 0, "out-of-band", frame, "memory of 1 KiB or more")
@@ -135,8 +155,5 @@ def _row(step: Step, frames: list[memoryview]) -> ItemRow:
 
 def _owner(step: Step) -> tuple[str, str]:
     """Return the path and the type of the object that a piece of memory was found in."""
-    owner = step
-    while not owner.label and owner.parent is not None:
-        owner = owner.parent
-    cls = type(owner.obj)
+    cls = type(step.parts[-1].obj)
     return step.path, cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

@@ -25,11 +25,17 @@ _EMPTY_CELL: Final = CellType()
 _SHOWN: Final = 8
 _REPR: Final = 40
 
+INSIDE: Final = "…"
+"""The label of what only a reducer of oobcodec's has a place for: no index or attribute of the object leads there."""
+
+_UNNAMED: Final = ("", INSIDE)
+_REDUCERS: Final = "oobcodec.reducers."
+
 
 class Step:
     """One object on the way, and how it hangs on the one before."""
 
-    __slots__ = ("depth", "failed", "label", "obj", "parent")
+    __slots__ = ("again", "depth", "failed", "label", "obj", "parent")
 
     def __init__(self, parent: Step | None, label: str, obj: Any) -> None:
         self.parent = parent
@@ -37,14 +43,28 @@ class Step:
         self.obj = obj
         self.depth: int = parent.depth + 1 if parent else 0
         self.failed = False
+        self.again = False
+
+    @property
+    def parts(self) -> list[Step]:
+        """The step itself, and those before it up to the object at `path`, which they are parts of."""
+        steps = [self]
+        while steps[-1].label in _UNNAMED and steps[-1].parent is not None:
+            steps.append(steps[-1].parent)
+        return steps
 
     @property
     def path(self) -> str:
-        """How to get here from the root: ``['cfg'].lock``; empty for the root; its middle left out if it is long."""
+        """How to get here from the root: ``['cfg'].lock``; empty for the root; its middle left out if it is long.
+
+        It ends at the array, frame or tensor that this is a part of. For an object that one holds, it goes on from
+        where there are names again: ``['frame']…['cfg'].lock``.
+        """
         labels: list[str] = []
         step: Step | None = self
         while step is not None:
-            if step.label:
+            redundant = step.label == INSIDE and (not labels or labels[-1] == INSIDE)
+            if step.label and not redundant:
                 labels.append(step.label)
             step = step.parent
         labels.reverse()
@@ -62,7 +82,8 @@ class Step:
 def walk(root: object) -> Iterator[Step]:
     """Visit what a pickler visits, each object once, in the same order.
 
-    A step whose object cannot be reduced has `failed`, and the walk goes on behind it.
+    A step whose object cannot be reduced has `failed`, and the walk goes on behind it. What a reducer finds in two
+    objects, as the storage of two tensors, is visited `again`, but not what is in it.
     """
     stack = [Step(None, "", root)]
     seen: dict[int, object] = {}
@@ -73,12 +94,19 @@ def walk(root: object) -> Iterator[Step]:
             continue
         if cls is not PickleBuffer:  # a pickler remembers all others
             if id(step.obj) in seen:
+                step.again = step.label == INSIDE
+                if step.again:
+                    yield step
                 continue
             seen[id(step.obj)] = step.obj  # kept alive: the next object must not get its id
         if cls not in _LEAVES:
             try:
+                # A tuple or list in there was made by the reducer, or might have been.
+                nowhere = step.label == INSIDE and cls in (tuple, list)
                 children = [
-                    Step(step, label, child) for label, child in _children(step.obj) if type(child) not in _ATOMS
+                    Step(step, INSIDE if nowhere else label, child)
+                    for label, child in _children(step.obj)
+                    if type(child) not in _ATOMS
                 ]
             except Exception:  # noqa: BLE001  # whatever a __reduce__ of the user's may raise
                 step.failed = True
@@ -110,10 +138,11 @@ def _children(obj: Any) -> Iterator[tuple[str, Any]]:
 
 def _reduced(obj: Any, reduced: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     function, args, state, listitems, dictitems = (*reduced, None, None, None)[:5]
+    unnamed = INSIDE if str(getattr(function, "__module__", "")).startswith(_REDUCERS) else ""
     yield "", function
     for index, argument in enumerate(args):
         # The arguments of a namedtuple are its class and then its fields.
-        yield (f"[{index - 1}]" if index and isinstance(obj, tuple) else ""), argument
+        yield (f"[{index - 1}]" if index and isinstance(obj, tuple) else unnamed), argument
     yield from _sequence(listitems or ())
     yield from _items(dictitems or ())
     match state:
@@ -123,7 +152,7 @@ def _reduced(obj: Any, reduced: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
         case dict():
             yield from _attributes(state)
         case _:
-            yield "", state
+            yield unnamed, state
 
 
 def _sequence(items: Iterable[Any]) -> Iterator[tuple[str, Any]]:

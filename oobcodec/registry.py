@@ -34,10 +34,14 @@ BUILT_IN: Final = ("bytes", "str", "pickle", "cloudpickle")
 # The modules with a function ``register``, by the library that they are for.
 _OWN: Final = {
     "builtins": ["oobcodec.reducers.stdlib"],
+    "jax": ["oobcodec.reducers.jax"],
+    "jaxlib": ["oobcodec.reducers.jax"],
+    "keras": ["oobcodec.reducers.keras"],
     "numpy": ["oobcodec.reducers.numpy", "oobcodec.reducers.numpy_masked", "oobcodec.reducers.numpy_scalars"],
     "pandas": ["oobcodec.reducers.pandas"],
     "polars": ["oobcodec.reducers.polars"],
     "pyarrow": ["oobcodec.reducers.arrow"],
+    "tensorflow": ["oobcodec.reducers.tensorflow"],
     "torch": ["oobcodec.reducers.torch"],
 }
 _CLASS_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")

@@ -1,4 +1,4 @@
-"""What ``oobcodec demo`` sends: things that real programs send, and how to tell whether they arrived.
+"""What ``oobcodec demo`` sends: things that real programs send.
 
 All of it is made from a seed, so that a receiver can make it once more and compare, instead of trusting what it got.
 """
@@ -6,23 +6,19 @@ All of it is made from a seed, so that a receiver can make it once more and comp
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from array import array
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from importlib import import_module
 from importlib.util import find_spec
 from random import Random
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from oobcodec.buffers import address, flat
-from oobcodec.paths import short
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-_MB = 1_000_000
+_MB: Final = 1_000_000
+_BILLION: Final = 1_000_000_000
 
 
 class Sample(NamedTuple):
@@ -34,8 +30,8 @@ class Sample(NamedTuple):
         What it is called in the batch.
     make : callable
         Takes the seed, returns the thing.
-    library : str or None
-        What has to be installed for it.
+    libraries : str
+        What has to be installed for it, with spaces between.
     compacted : bool
         Its arrays are promised to arrive without the gaps between their elements, so with other strides.
     picklable : bool
@@ -44,14 +40,14 @@ class Sample(NamedTuple):
 
     name: str
     make: Callable[[int], object]
-    library: str | None = None
+    libraries: str = ""
     compacted: bool = False
     picklable: bool = True
 
     @property
-    def available(self) -> bool:
-        """Whether its library is installed."""
-        return self.library is None or find_spec(self.library) is not None
+    def missing(self) -> list[str]:
+        """Those of its libraries that are not installed."""
+        return [library for library in self.libraries.split() if find_spec(library) is None]
 
 
 @dataclass
@@ -153,6 +149,52 @@ def _closure(seed: int) -> object:
     return scaled
 
 
+def _pandas_frame(seed: int) -> object:
+    pandas, generator = import_module("pandas"), _generator(seed)
+    numbers = generator.standard_normal((100_000, 3))
+    seconds = generator.integers(1 << 30, size=100_000) * _BILLION
+    frame = pandas.DataFrame(numbers, columns=["wind", "rain", "sun"])
+    frame["when"] = pandas.DatetimeIndex(seconds, tz="Europe/Berlin")
+    frame["station"] = [f"station {number}" for number in generator.integers(1000, size=100_000)]
+    frame["sky"] = pandas.Categorical.from_codes(generator.integers(3, size=100_000), ["blue", "grey", "black"])
+    frame.attrs = {"source": "simulated", "seed": seed}
+    return frame
+
+
+def _polars_frame(seed: int) -> object:
+    polars, generator = import_module("polars"), _generator(seed)
+    texts = [f"an order of item {number}" for number in generator.integers(_MB, size=200_000)]
+    frame = polars.DataFrame({"price": generator.standard_normal(200_000), "order": texts})
+    return {"frame": frame, "slice": frame[50_000:100_000]}
+
+
+def _arrow_table(seed: int) -> Any:
+    arrow, generator = import_module("pyarrow"), _generator(seed)
+    numbers = generator.integers(1 << 40, size=300_000)
+    columns = {"id": numbers, "price": generator.standard_normal(300_000), "name": [f"item {n}" for n in numbers % 997]}
+    return arrow.table({name: arrow.array(column) for name, column in columns.items()})
+
+
+def _arrow_slice(seed: int) -> object:
+    return _arrow_table(seed)[200_000:200_010]
+
+
+def _state_dict(seed: int) -> object:
+    torch, generator = import_module("torch"), _generator(seed)
+    model = torch.nn.ModuleDict(
+        {
+            "conv": torch.nn.Conv2d(16, 64, 3).to(memory_format=torch.channels_last),
+            "embed": torch.nn.Embedding(10_000, 64),
+            "head": torch.nn.Linear(64, 10_000, bias=False),
+        }
+    )
+    model["head"].weight = model["embed"].weight
+    state = model.state_dict()
+    for tensor in state.values():
+        tensor.copy_(torch.from_numpy(generator.standard_normal(tuple(tensor.shape))))
+    return state
+
+
 def _random(seed: int) -> Random:
     return Random(seed)  # noqa: S311  # repeatable, not secret
 
@@ -181,96 +223,9 @@ SAMPLES: Final = [
     Sample("dataclasses", _measurements, "numpy"),
     Sample("tied model", _tied_model, "numpy"),
     Sample("closure", _closure, "numpy", picklable=False),
+    Sample("pandas", _pandas_frame, "numpy pandas"),
+    Sample("polars", _polars_frame, "numpy polars pyarrow"),
+    Sample("Arrow", _arrow_table, "numpy pyarrow"),
+    Sample("Arrow slice", _arrow_slice, "numpy pyarrow"),
+    Sample("state_dict", _state_dict, "numpy torch"),
 ]
-
-
-def kind(obj: Any) -> str:
-    """Describe an object in a word or two."""
-    if _is_array(obj):
-        return f"{obj.dtype} {'x'.join(map(str, obj.shape))}"
-    name = type(obj).__name__
-    return f"{name} of {len(obj)} {type(next(iter(obj))).__name__}" if isinstance(obj, list) else name
-
-
-def nbytes(obj: object) -> int:
-    """Return the bytes of all buffers in an object, as if they shared nothing and repeated nothing."""
-    return sum(_size(node) for _, node in _nodes(obj))
-
-
-def difference(expected: object, received: object, *, compacted: bool = False) -> str:
-    """Say where an object that was received differs first from the one that was sent; nothing if it does not.
-
-    Compares types, values, dtypes, shapes, strides (unless `compacted`), writability, what functions return, and which
-    of the buffers share memory.
-    """
-    pairs = itertools.zip_longest(_facts(expected, compacted), _facts(received, compacted), fillvalue=("end", None))
-    for (name, wanted), (found, got) in pairs:
-        if name != found:
-            return f"{found} where {name} should be"
-        if type(wanted) is not type(got) or wanted != got:
-            return f"{name} is {short(got)} instead of {short(wanted)}"
-    return ""
-
-
-def _facts(obj: object, compacted: bool) -> Iterator[tuple[str, object]]:  # noqa: FBT001  # handed on
-    buffers = []
-    for path, node in _nodes(obj):
-        yield f"type of {path}", type(node)
-        if _is_array(node):
-            buffers.append((path, node))
-            yield f"dtype of {path}", node.dtype
-            yield f"shape of {path}", node.shape
-            yield f"strides of {path}", None if compacted else node.strides
-            yield f"writability of {path}", node.flags.writeable
-            yield path, node.tobytes()
-        elif isinstance(node, memoryview | array):
-            view = memoryview(node)
-            buffers.append((path, view))
-            yield f"format of {path}", view.format
-            yield f"writability of {path}", not view.readonly
-            yield path, view.tobytes()
-        elif not _is_container(node):
-            yield path, node
-    shared = [(one, other) for (one, a), (other, b) in itertools.combinations(buffers, 2) if _overlap(a, b)]
-    yield "pairs that share memory", shared
-
-
-def _nodes(obj: Any, path: str = "it") -> Iterator[tuple[str, Any]]:
-    """Visit an object and all that is in it; what a function holds shows in what it returns."""
-    yield path, obj
-    match obj:
-        case dict():
-            children = [(f"{path}[{key!r}]", value) for key, value in obj.items()]
-        case list() | tuple():
-            children = [(f"{path}[{index}]", value) for index, value in enumerate(obj)]
-        case FunctionType():
-            children = [(f"{path}()", obj())]
-        case _ if is_dataclass(obj):
-            children = [(f"{path}.{field.name}", getattr(obj, field.name)) for field in fields(obj)]
-        case _:
-            children = []
-    for label, child in children:
-        yield from _nodes(child, label)
-
-
-def _is_array(obj: object) -> bool:
-    return hasattr(obj, "__array_interface__")
-
-
-def _is_container(obj: object) -> bool:
-    return isinstance(obj, dict | list | tuple | FunctionType) or is_dataclass(obj)
-
-
-def _size(obj: Any) -> int:
-    if isinstance(obj, bytes | bytearray | array):
-        return memoryview(obj).nbytes
-    size: int = obj.nbytes if isinstance(obj, memoryview) or _is_array(obj) else 0
-    return size
-
-
-def _overlap(one: Any, other: Any) -> bool:
-    if isinstance(one, memoryview):
-        first, second = (range(start := address(flat(view)), start + view.nbytes) for view in (one, other))
-        return first.start < second.stop and second.start < first.stop
-    shared: bool = _numpy().shares_memory(one, other)
-    return shared

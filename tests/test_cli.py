@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import oobcodec
-from oobcodec import cli, samples
+from oobcodec import cli, demo, samples
 from oobcodec.header import encode
 
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys({!r}))"
@@ -79,7 +80,7 @@ def test_missing_library_brings_one_sentence_with_the_remedy(run, library):
 def test_demo(run):
     done = run("demo")
     assert (done.returncode, done.stderr_text) == (0, "")
-    assert done.stdout_text.count("✓") == len(samples.SAMPLES)
+    assert done.stdout_text.count("✓") == sum(not sample.missing for sample in samples.SAMPLES)
     assert "✗" not in done.stdout_text
     assert " times as fast as pickle" in done.stdout_text
     assert "\x1b" not in done.stdout_text
@@ -89,14 +90,30 @@ def test_demo(run):
 def test_demo_without_numpy(run):
     done = run("demo", at_start=WITHOUT.format(["numpy"]))
     assert (done.returncode, done.stderr_text) == (0, "")
-    assert done.stdout_text.count("✓") == sum(sample.library is None for sample in samples.SAMPLES)
-    assert "numpy is not installed, so these are left out: floats, datetimes" in done.stdout_text
+    assert done.stdout_text.count("✓") == sum(not sample.libraries for sample in samples.SAMPLES)
+    assert re.search(r"^Install numpy( or torch|) beside it to see more travel\.$", done.stdout_text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("libraries", "text"),
+    [
+        (["polars"], "polars"),
+        (["pandas", "torch"], "pandas or torch"),
+        (["pandas", "polars", "pyarrow", "torch"], "pandas, polars, pyarrow or torch"),
+    ],
+)
+def test_demo_tells_what_would_add_to_it(monkeypatch, libraries, text):
+    item = demo.Item("records", "list", 1, 0, 0, 1, "", "in-band", "")
+    outcome = demo.Outcome([item], libraries, 1, {"oobcodec": 0.1, "pickle": 0.2})
+    monkeypatch.setattr(demo, "run", lambda: outcome)
+    lines = CliRunner().invoke(cli.commands, ["demo"]).output.splitlines()
+    assert lines[-1] == f"Install {text} beside it to see more travel."
 
 
 def test_demo_where_the_output_has_no_such_characters(run):
     done = run("demo", at_start=WITHOUT.format(["numpy"]), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert (done.returncode, done.stderr_text) == (0, "")
-    assert done.stdout_text.count(" yes ") == sum(sample.library is None for sample in samples.SAMPLES)
+    assert done.stdout_text.count(" yes ") == sum(not sample.libraries for sample in samples.SAMPLES)
     assert done.stdout_text.isascii()
 
 

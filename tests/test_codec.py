@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import oobcodec
 from oobcodec import Codec
 from oobcodec.buffers import address
+from oobcodec.context import LOADING
 from oobcodec.errors import DecodeError, EncodeError, HeaderError, TruncatedError
 
 OTHER_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor + 1}"
@@ -657,9 +658,36 @@ def test_codec_holds_options():
     assert received[0][0] == 0
     assert not received[0].flags.writeable
     assert Codec().loads(Codec().dumps([values]))[0].flags.writeable
-    assert Codec() == Codec(copy=False, writable=None, open_encoded=True)
+    assert Codec() == Codec(copy=False, writable=None, open_encoded=True, map_location=None)
     with pytest.raises(AttributeError):
         codec.copy = False
+
+
+def options_in_force():
+    return LOADING.get()
+
+
+class AsksForOptions:
+    def __reduce__(self):
+        return options_in_force, ()
+
+
+def test_rebuild_functions_see_the_options():
+    frames, where = oobcodec.dumps([AsksForOptions()]), {"cuda:0": "cpu"}
+    assert oobcodec.loads(frames)[0].map_location is None
+    for received in (oobcodec.loads(frames, map_location=where), Codec(map_location=where).loads(frames)):
+        assert received[0].map_location is where
+        assert received[0].writable is None
+    nested = oobcodec.dumps([oobcodec.Encoded(frames)])
+    assert oobcodec.loads(nested, map_location=where)[0][0].map_location is where
+    assert oobcodec.loads(nested)[0][0].map_location is None
+
+
+def test_a_location_is_nothing_to_other_objects():
+    values = np.arange(1000)
+    for obj in ({"a": 1}, "text", b"bytes", [values]):
+        frames = oobcodec.dumps(obj)
+        assert repr(oobcodec.loads(frames, map_location=object())) == repr(obj)
 
 
 def test_process_that_forks():

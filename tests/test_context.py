@@ -6,7 +6,7 @@ from oobcodec.context import DEFAULTS, LOADING, LoadOptions
 
 def test_defaults_are_those_of_loads():
     assert LOADING.get() is DEFAULTS
-    assert DEFAULTS._asdict() == {"writable": None, "open_encoded": True}
+    assert DEFAULTS._asdict() == {"writable": None, "open_encoded": True, "map_location": None}
 
 
 def test_options_are_known_in_their_context_alone():

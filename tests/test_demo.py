@@ -5,6 +5,8 @@ import pickle
 import socket
 import sys
 import threading
+from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 
@@ -13,6 +15,17 @@ from oobcodec import demo, samples
 from oobcodec.demo import Item, Outcome
 
 RECORDS = next(sample for sample in samples.SAMPLES if sample.name == "records")
+
+
+LIBRARIES = {
+    "pandas": ("DataFrame 100000x6", ""),
+    "polars": ("dict", "['frame']"),
+    "Arrow": ("Table 300000x3", ""),
+    "Arrow slice": ("Table 10x3", ""),
+    "state_dict": ("OrderedDict", "['embed.weight']"),
+}
+if find_spec("torch") is None:
+    del LIBRARIES["state_dict"]
 
 
 @pytest.fixture(scope="module")
@@ -45,39 +58,67 @@ def assert_no_child_left():
 
 
 def test_everything_arrives(outcome):
-    assert [item.name for item in outcome.items] == [sample.name for sample in samples.SAMPLES]
+    assert [item.name for item in outcome.items] == [sample.name for sample in samples.SAMPLES if not sample.missing]
     assert {item.name: item.difference for item in outcome.items if item.difference} == {}
-    assert outcome.missing == {}
+    assert outcome.missing == [name for name in ["torch"] if find_spec(name) is None]
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("bytes", Item("bytes", "bytes", 64_000_000, 64_000_000, 0, "", "by reference", "")),
-        ("records", Item("records", "list of 5 dict", 0, 0, 0, "", "in-band", "")),
+        ("bytes", Item("bytes", "bytes", 64_000_000, 64_000_000, 0, None, "", "by reference", "")),
+        ("records", Item("records", "list of 5 dict", 0, 0, 0, None, "", "in-band", "")),
         (
             "view and base",
-            Item("view and base", "dict", 12_000_000, 8_000_000, 0, "['base']", "out-of-band, shared", ""),
+            Item("view and base", "dict", 12_000_000, 8_000_000, 0, None, "['base']", "out-of-band, shared", ""),
         ),
-        ("view alone", Item("view alone", "float64 1000x1000", 8_000_000, 8_000_000, 8_000_000, "", "compacted", "")),
-        ("broadcast", Item("broadcast", "float64 1000x1000", 8_000_000, 8_000, 0, "", "out-of-band", "")),
-        ("small arrays", Item("small arrays", "list of 200 ndarray", 16_000, 0, 16_000, "", "in-band", "")),
+        (
+            "view alone",
+            Item("view alone", "float64 1000x1000", 8_000_000, 8_000_000, 8_000_000, None, "", "compacted", ""),
+        ),
+        ("broadcast", Item("broadcast", "float64 1000x1000", 8_000_000, 8_000, 0, None, "", "out-of-band", "")),
+        ("small arrays", Item("small arrays", "list of 200 ndarray", 16_000, 0, 16_000, None, "", "in-band", "")),
         (
             "tied model",
-            Item("tied model", "TiedModel", 8_400_000, 4_000_000, 0, ".embedding", "out-of-band, 2 shared", ""),
+            Item("tied model", "TiedModel", 8_400_000, 4_000_000, 0, None, ".embedding", "out-of-band, 2 shared", ""),
         ),
-        ("closure", Item("closure", "function", 1_000_000, 1_000_000, 0, "", "out-of-band", "")),
+        ("closure", Item("closure", "function", 1_000_000, 1_000_000, 0, None, "", "out-of-band", "")),
     ],
 )
 def test_item_tells_how_it_travelled(outcome, name, expected):
-    assert next(item for item in outcome.items if item.name == name) == expected
+    item = next(item for item in outcome.items if item.name == name)
+    assert replace(item, pickled=None) == expected
+
+
+@pytest.mark.parametrize(("name", "kind", "shared_with"), [(name, *told) for name, told in LIBRARIES.items()])
+def test_item_of_a_library(outcome, name, kind, shared_with):
+    item = next(item for item in outcome.items if item.name == name)
+    assert (item.kind, item.shared_with) == (kind, shared_with)
+    assert ("shared" in item.how) == bool(shared_with)
+    if name == "Arrow slice":
+        assert (item.how, item.out_of_band) == ("in-band", 0)
+        assert 0 < item.copied == item.nbytes < 1000
+        assert item.pickled > 0
+    else:
+        assert "out-of-band" in item.how
+        assert item.out_of_band > 2_000_000
+        assert item.copied < item.out_of_band / 5
 
 
 def test_race_is_run_with_what_pickle_can_send(outcome):
-    assert outcome.not_raced == ["memoryviews", "closure"]
-    assert outcome.raced_nbytes == sum(item.nbytes for item in outcome.items if item.name not in outcome.not_raced)
+    assert [item.name for item in outcome.items if item.pickled is None] == ["memoryviews", "closure"]
+    assert outcome.raced_nbytes == sum(item.nbytes for item in outcome.items if item.pickled is not None)
     assert [*outcome.seconds] == ["oobcodec", "pickle"]
     assert all(0 < seconds < demo.PATIENCE for seconds in outcome.seconds.values())
+    assert all(
+        item.pickled >= item.nbytes for item in outcome.items if item.name in {"bytes", "broadcast", "tied model"}
+    )
+
+
+def test_race_with_pickle_is_fair():
+    near, far = demo._loopback()
+    with near, far:
+        assert [end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for end in (near, far)] == [1, 1]
 
 
 def test_only_what_pickle_refuses_is_not_raced():
@@ -93,11 +134,12 @@ def test_no_process_is_left(outcome):
 
 
 def test_samples_without_their_library_are_left_out(few, monkeypatch):
-    missing = RECORDS._replace(name="other", library="no_such_library")
-    monkeypatch.setattr(samples, "SAMPLES", [RECORDS, missing])
+    libraries = ["no_such_library", "no_such_library json", "json no_other"]
+    missing = [RECORDS._replace(name=names, libraries=names) for names in libraries]
+    monkeypatch.setattr(samples, "SAMPLES", [RECORDS, *missing])
     outcome = demo.run()
     assert [item.name for item in outcome.items] == ["records"]
-    assert outcome.missing == {"no_such_library": ["other"]}
+    assert outcome.missing == ["no_such_library", "no_other"]
 
 
 def test_receiver_does_not_believe_what_it_gets(monkeypatch):
@@ -105,6 +147,16 @@ def test_receiver_does_not_believe_what_it_gets(monkeypatch):
     monkeypatch.setattr(samples, "SAMPLES", [RECORDS._replace(make=lambda _: [{"id": 7}])])
     (item,) = demo.run().items
     assert item.difference
+
+
+def test_receiver_compares_what_libraries_made(monkeypatch):
+    def with_other_data(sample):
+        return sample._replace(make=lambda seed: sample.make(seed + 1))
+
+    of_libraries = [with_other_data(sample) for sample in samples.SAMPLES if sample.name in LIBRARIES]
+    monkeypatch.setattr(samples, "SAMPLES", of_libraries)
+    found = {item.name: "instead of" in item.difference for item in demo.run().items}
+    assert found == dict.fromkeys(LIBRARIES, True)
 
 
 def test_receiver_misses_what_does_not_come(few):

@@ -1,7 +1,13 @@
 import json
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pickle import PickleBuffer
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from helpers import roundtrip
 
@@ -21,6 +27,12 @@ def ways(obj):
 class Holder:
     def __init__(self, held):
         self.held = held
+
+
+@dataclass
+class Study:
+    name: str
+    data: Any
 
 
 class Fresh:
@@ -176,6 +188,90 @@ def test_memory_inside_an_encoded_message():
     assert [(item["path"], item["type"], item["way"]) for item in found] == [
         ("[0]", "oobcodec.encoded.Encoded", "out-of-band")
     ]
+
+
+def frame():
+    numbers = np.arange(2000.0)
+    words = pd.Categorical(["red", "green"] * 1000)
+    times = pd.date_range("2026", periods=2000, freq="min", tz="UTC")
+    return pd.DataFrame({"numbers": numbers, "words": words, "times": times, "text": list(map(str, range(2000)))})
+
+
+def table():
+    return pa.table({"numbers": pa.array(np.arange(2000.0)), "text": pa.array(map(str, range(2000)))})
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "buffers"),
+    [
+        (frame(), "pandas.DataFrame", 5),
+        (frame().set_index(["words", "numbers"]), "pandas.DataFrame", 6),
+        (frame()["times"], "pandas.Series", 1),
+        (pd.MultiIndex.from_product([range(100), range(50)]), "pandas.MultiIndex", 2),
+        (pl.DataFrame({"numbers": np.arange(2000.0), "n": range(2000)}), f"{pl.DataFrame.__module__}.DataFrame", 2),
+        (pl.Series(np.arange(2000.0)), f"{pl.Series.__module__}.Series", 1),
+        (table(), "pyarrow.lib.Table", 3),
+        (table()["text"], "pyarrow.lib.ChunkedArray", 2),
+    ],
+)
+def test_path_ends_at_the_object_that_a_library_made(data, kind, buffers):
+    for obj, path in [
+        (data, ""),
+        ({"x": data}, "['x']"),
+        ([1, Study("first", data)], "[1].data"),
+        (Study("second", {"parts": (data, data)}), ".data['parts'][0]"),
+    ]:
+        found = items(obj)
+        assert {(item["path"], item["type"]) for item in found} == {(path, kind)}
+        assert len(found) == len({item["frame"] for item in found}) == buffers
+
+
+def test_memory_that_frames_share():
+    whole = pd.DataFrame(np.arange(6000.0).reshape(2, 3000).T, columns=["a", "b"])
+    first, second = items({"whole": whole, "column": Study("a", whole["a"])})
+    assert (first["path"], first["way"], first["type"]) == ("['whole']", "out-of-band", "pandas.DataFrame")
+    assert (second["path"], second["way"], second["type"]) == ("['column'].data", "shared", "pandas.Series")
+    assert second["why"] == "lies in the memory of ['whole']"
+
+
+def test_index_that_frames_share():
+    index = pd.Index(np.arange(1000))
+    study = Study("a", pd.Series(np.ones(1000), index))
+    found = items({"first": pd.Series(np.ones(1000), index), "second": study, "small": Study("b", index[:10])})
+    assert [(item["path"], item["way"], item["bytes"]) for item in found] == [
+        ("['first']", "out-of-band", 8000),
+        ("['first']", "out-of-band", 8000),
+        ("['second'].data", "out-of-band", 8000),
+        ("['second'].data", "shared", 0),
+    ]
+    assert found[3]["frame"] == found[1]["frame"]
+    assert found[3]["why"] == "lies in the memory of ['first']"
+
+
+def test_path_goes_on_to_what_the_user_put_into_a_frame():
+    data = pd.DataFrame({"cell": [1, {"samples": [np.arange(2000)]}]})
+    data.attrs["unit"] = b"u" * 2000
+    assert [(item["path"], item["type"]) for item in items([data])] == [
+        ("[0]…['samples'][0]", "numpy.ndarray"),
+        ("[0]…['unit']", "bytes"),
+    ]
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+def test_parameters_of_a_module():
+    import torch
+
+    layer = torch.nn.Linear(100, 20)
+    layer.weight.scale = np.ones(1000)
+    kind = "torch.nn.parameter.Parameter"
+    model = Study("tied", {"model": layer, "state": layer.state_dict()})
+    assert [(item["path"], item["type"], item["way"]) for item in items(model)] == [
+        (".data['model']._parameters['weight']", kind, "out-of-band"),
+        (".data['model']._parameters['weight'].scale", "numpy.ndarray", "out-of-band"),
+        (".data['state']['weight']", "torch.Tensor", "shared"),
+    ]
+    sparse = torch.eye(500).to_sparse()
+    assert [(item["path"], item["type"]) for item in items([sparse])] == [("[0]", "torch.Tensor")] * 2
 
 
 def test_buffers_that_cannot_be_told_apart():

@@ -215,9 +215,39 @@ def test_tensors():
     assert pa.py_buffer(frames[2]).address == numbers.ctypes.data
 
 
-def test_what_nobody_can_send():
-    with pytest.raises(EncodeError, match="SparseCOOTensor"):
-        dumps([pa.SparseCOOTensor.from_dense_numpy(np.eye(3))])
+@pytest.mark.parametrize("memory", [bytearray, bytes])
+@pytest.mark.parametrize("cls", arrow._SPARSE.values())
+def test_sparse_tensors(cls, memory):
+    dense = np.zeros((600, 300))
+    dense[::2, ::2] = np.arange(1, 300 * 150 + 1).reshape(300, 150)
+    for tensor in (cls.from_dense_numpy(dense, ["row", "column"]), cls.from_dense_numpy(np.zeros((2, 2), "f2"))):
+        with pytest.raises(TypeError):
+            pickle.dumps(tensor)
+        frames = dumps(tensor)
+        back = loads(received(frames, memory))
+        assert type(back) is cls
+        assert back.equals(tensor)
+        assert (back.type, back.shape, back.dim_names) == (tensor.type, tensor.shape, tensor.dim_names)
+        assert back.is_mutable == (memory is bytearray or not tensor.non_zero_length)
+        if tensor.non_zero_length:
+            assert tensor.to_numpy()[0].ctypes.data in {pa.py_buffer(frame).address for frame in frames}
+            assert frames[1].nbytes < 1000
+
+
+def test_sparse_coordinates_in_any_order():
+    coordinates = np.array([[1, 0], [0, 1], [0, 1]])
+    tensor = pa.SparseCOOTensor.from_numpy(np.array([1.0, 2.0, np.nan]), coordinates, (2, 3))
+    back = round_trip(tensor)
+    assert not back.has_canonical_format
+    for part, expected in zip(back.to_numpy(), tensor.to_numpy(), strict=True):
+        assert np.array_equal(part, expected, equal_nan=True)
+
+
+def test_sparse_axes_in_an_order_that_nobody_can_tell():
+    plain = pa.SparseCSFTensor.from_dense_numpy(np.eye(3))
+    tensor = pa.SparseCSFTensor.from_numpy(*plain.to_numpy(), plain.shape, axis_order=[1, 0])
+    with pytest.raises(EncodeError, match=r"order of the axes of a SparseCSFTensor.*: send the arrays"):
+        dumps([tensor])
 
 
 def test_a_type_from_the_future_goes_arrows_own_way(monkeypatch):

@@ -372,6 +372,53 @@ def test_memory_that_frames_share_arrives_shared():
     assert_equal(part, frame[:2500])
 
 
+def test_writing_to_what_shares_memory_has_the_effect_that_it_has_here():
+    # pandas 3 copies before it writes if it knows that others share the memory, an older one writes through.
+    def make():
+        frame = pd.DataFrame({"a": np.arange(N * 1.0), "b": np.arange(N * 1.0)})
+        index = frame.set_index("a").index
+        return [
+            frame,
+            frame["a"],
+            frame.iloc[10:1000],
+            frame[:],
+            pd.Series(TIMES),
+            index,
+            pd.Series(index),
+            pd.Index(index),
+        ]
+
+    def write(parts):
+        parts[0].iloc[20, 0] = -1.0
+        parts[6].iloc[9] = -3.0
+        return parts
+
+    arrived = round_trip(sent := make())
+    for actual, expected in zip(write(arrived), write(sent), strict=True):
+        assert_equal(actual, expected)
+
+
+def test_a_series_and_its_slice_know_each_other_if_both_arrive():
+    series = pd.Series(np.arange(N * 1.0))
+    kept, part = series[:], series[:1000]
+    assert "rebuild_references" in names(dumps(series))
+    alone, (whole, slice_) = round_trip(series), round_trip([series, part])
+    assert not alone._mgr.blocks[0].refs.has_reference()
+    assert whole._mgr.blocks[0].refs is slice_._mgr.blocks[0].refs
+    assert whole._mgr.blocks[0].refs.has_reference()
+    del kept, part
+    assert "rebuild_references" not in names(dumps(series))
+
+
+def test_blocks_of_which_some_share_memory_know_it():
+    frame = pd.DataFrame({"a": np.arange(N * 1.0), "b": np.arange(N)})
+    column = frame["b"]
+    whole, part = round_trip([frame, column])
+    floats, integers = whole._mgr.blocks
+    assert not floats.refs.has_reference()
+    assert integers.refs is part._mgr.blocks[0].refs
+
+
 def test_the_same_object_is_one_object():
     first, second, index, table = round_trip([MIXED, MIXED, TIMES, pd.Series(np.arange(N), TIMES)])
     assert first is second

@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 from typing import Any
 
 import polars as pl
@@ -29,6 +30,10 @@ def shipped(obj):
 
 
 class Prices(pl.DataFrame):
+    pass
+
+
+class Signal(pl.Series):
     pass
 
 
@@ -97,6 +102,47 @@ def test_which_types_arrow_carries():
 def test_python_objects_are_refused_rather_than_turned_into_bytes():
     with pytest.raises(EncodeError, match=r"cannot pickle 'polars.* object at \['x'\]: .*Object"):
         dumps({"x": pl.DataFrame({"objects": pl.Series([object()], dtype=pl.Object)})})
+
+
+WIDTHLESS = [
+    pl.Series("^arrays$", [[], None] * 9, pl.Array(pl.Int8, 0)),
+    pl.Series("lists", [[[]], None, []], pl.List(pl.Array(pl.String, (0, 3)))),
+    pl.Series("structures", [{"a": [[], []]}, None], pl.Struct({"a": pl.Array(pl.Array(pl.Int8, 0), 2)})),
+]
+
+
+@pytest.mark.parametrize("series", WIDTHLESS, ids=lambda series: series.name)
+def test_what_polars_writes_and_cannot_read(series):
+    with pytest.raises((pl.exceptions.ComputeError, pl.exceptions.PanicException)):
+        pickle.loads(pickle.dumps(series))
+    beside = pl.Series("beside", [1.5] * len(series)).set_sorted()
+    for piece in (series, series[1:], series[:0]):
+        back = round_trip(piece)
+        assert (back.name, back.dtype, back.to_list()) == (piece.name, piece.dtype, piece.to_list())
+        frame = pl.DataFrame([piece, beside[: len(piece)]])
+        back = round_trip(frame)
+        assert back.schema == frame.schema
+        assert back.rows() == frame.rows()
+        assert back["beside"].flags == frame["beside"].flags
+
+
+def test_columns_beside_those_that_arrow_cannot_carry():
+    frame = pl.DataFrame([pl.Series("wide", [2**100] * 5000, pl.Int128), pl.Series("x", [1.5] * 5000)])
+    frames = dumps(frame)
+    assert frame["x"].to_arrow().buffers()[1].address in {pa.py_buffer(part).address for part in frames}
+    assert_same(loads(received(frames)), frame)
+
+
+def test_attributes_arrive():
+    prices = Prices({"price": [1.5, 2.5]})
+    wide, narrow = BY_POLARS[0].clone(), pl.DataFrame({"x": [1.5, 2.5]})
+    for obj in (prices, Signal("volts", [1.5, 2.5]), wide, narrow, narrow["x"], pl.DataFrame()):
+        obj.unit = ["EUR", obj]
+        back = round_trip(obj)
+        assert_same(back, obj)
+        assert vars(back).keys() == vars(obj).keys()
+        assert back.unit[0] == "EUR"
+        assert back.unit[1] is back
 
 
 def test_frames():

@@ -1,5 +1,6 @@
 import gc
 import mmap
+import warnings
 from multiprocessing.shared_memory import SharedMemory
 
 import pytest
@@ -8,9 +9,19 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from test_reducers_torch import assert_same, assert_zero_copy, received, round_trip, shipped  # noqa: E402
+from test_reducers_torch import (  # noqa: E402
+    DTYPES,
+    address,
+    assert_same,
+    assert_zero_copy,
+    filled,
+    received,
+    round_trip,
+    shipped,
+)
 
 from oobcodec.codec import dumps, loads  # noqa: E402
+from oobcodec.encoded import Encoded  # noqa: E402
 from oobcodec.errors import DecodeError, EncodeError  # noqa: E402
 from oobcodec.reducers import torch as tensors  # noqa: E402
 from oobcodec.reducers import torch_storages as reducers  # noqa: E402
@@ -300,32 +311,204 @@ def test_storages_keep_their_identity():
 # Other devices
 
 
-def test_memory_of_another_device_goes_through_the_host_and_back(monkeypatch):
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+
+
+def from_cuda(storage):
+    """Return the message of a machine with CUDA that sends a storage."""
+
+    class Sent:
+        def __reduce__(self):
+            function, arguments = reducers.reduce_storage(storage)
+            return function, (*arguments, "cuda:0")
+
+    return received(dumps(Sent()))
+
+
+def test_memory_of_another_device_goes_through_the_host(monkeypatch):
     # The host stands in for the device: only its name is another one to the reducers.
     tensor = torch.arange(6000.0).reshape(60, 100)
     host = reducers._on_host(tensor.untyped_storage())
     assert host.data_ptr() != tensor.data_ptr()
-    assert bytes(reducers.rebuild_on_device(host, "cpu")) == bytes(tensor.untyped_storage())
-    storage = reducers.rebuild_on_device(host, "meta")
-    placed = tensors.rebuild_tensor(storage, (100, 1), "float32", (60, 100))
-    assert placed.device.type == "meta"
-    monkeypatch.setattr(reducers, "CPU", torch.device("meta"))
-    monkeypatch.setattr(reducers, "_on_host", lambda storage: storage)
-    function, arguments = reducers.reduce_storage(tensor.untyped_storage())
-    assert function is reducers.rebuild_on_device
+    assert bytes(host) == bytes(tensor.untyped_storage())
+    calls = []
+    monkeypatch.setattr(reducers, "_on_host", lambda storage: calls.append(storage) or storage)
+    with monkeypatch.context() as patch:
+        patch.setattr(reducers, "CPU", torch.device("meta"))
+        function, arguments = reducers.reduce_storage(tensor.untyped_storage())
+        memory, strides = reducers.memory_of(tensor[:, ::2], tensor.untyped_storage())
+    assert calls == [tensor.untyped_storage()]
+    assert function is reducers.rebuild_storage
+    assert memoryview(arguments[0]).nbytes == tensor.nbytes
     assert arguments[1] == "cpu"
-    memory, strides = reducers.memory_of(tensor[:, ::2], tensor.untyped_storage())
     assert memory.nbytes() == 12_000
     assert strides == (50, 1)
 
 
-def test_a_device_that_is_not_here_is_named():
-    storage = torch.arange(3.0).untyped_storage()
-    with pytest.raises(DecodeError, match=r"'cuda:77' cannot be rebuilt.*cpu\(\)"):
-        reducers.rebuild_on_device(storage, "cuda:77")
+@NO_CUDA
+@pytest.mark.parametrize("map_location", [None, {"cuda:1": "cpu"}, lambda _storage, _location: None])
+def test_a_device_that_is_not_here_is_named(map_location):
+    frames = from_cuda(torch.arange(3.0).untyped_storage())
+    with pytest.raises(DecodeError, match=r"'cuda:0' cannot be rebuilt here.*map_location=\"cpu\""):
+        loads(frames, map_location=map_location)
+    with pytest.raises(DecodeError, match=r"'cuda' cannot be rebuilt here.*map_location=\"cpu\""):
+        loads(dumps(torch.ones(3)), map_location="cuda")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+# map_location
+
+
+@pytest.mark.parametrize(
+    "map_location", ["cpu", torch.device("cpu"), {"cuda:0": "cpu"}, {"cuda:0": torch.device("cpu")}, lambda s, _: s]
+)
+def test_what_came_from_another_device_goes_where_it_is_wanted(map_location):
+    storage = torch.arange(3000.0).untyped_storage()
+    frames = from_cuda(storage)
+    back = loads(frames, map_location=map_location)
+    assert back.device.type == "cpu"
+    assert bytes(back) == bytes(storage)
+    assert back.data_ptr() == address(frames[2])
+
+
+@pytest.mark.parametrize("map_location", ["meta", torch.device("meta"), {"cpu": "meta"}])
+def test_all_tensors_go_where_they_are_wanted(map_location):
+    base = torch.arange(6000.0).reshape(60, 100)
+    complex_one = torch.ones(3000, dtype=torch.complex64).conj()
+    small = torch.ones(3)
+    parts = [base[10:20], base[:, 3], base[::2, :5], torch.ones(0), torch.tensor(1.0).expand(5)]
+    originals = [base, base.T, *parts, complex_one, complex_one.imag, small, torch.nn.Parameter(base)]
+    for memory in (bytearray, bytes):
+        arrived = loads(received(dumps(originals), memory), map_location=map_location)
+        for back, tensor in zip(arrived, originals, strict=True):
+            assert back.device.type == "meta"
+            assert type(back) is type(tensor)
+            assert (back.dtype, back.shape, back.requires_grad) == (tensor.dtype, tensor.shape, tensor.requires_grad)
+            assert (back.is_conj(), back.is_neg()) == (tensor.is_conj(), tensor.is_neg())
+        assert arrived[1].stride() == base.T.stride()
+        assert arrived[0].untyped_storage() is arrived[1].untyped_storage()
+        assert arrived[0].untyped_storage().nbytes() == base.nbytes
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_dtype_goes_where_it_is_wanted(dtype):
+    back, part = loads(dumps([filled(dtype, 4096), filled(dtype, 4096)[:4000]]), map_location="meta")
+    assert (back.device.type, back.dtype, back.shape) == ("meta", dtype, (4096,))
+    assert (part.device.type, part.dtype, part.shape) == ("meta", dtype, (4000,))
+
+
+def test_sparse_tensors_go_where_they_are_wanted():
+    sparse = torch.sparse_coo_tensor(torch.zeros(1, 3, dtype=torch.int64), torch.ones(3), (5,), check_invariants=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that they are in beta
+        rows = torch.eye(5).to_sparse(layout=torch.sparse_csr)
+        jagged = torch.nested.nested_tensor([torch.ones(3), torch.ones(2)], layout=torch.jagged)
+    for tensor in (sparse, rows, jagged):
+        back = loads(dumps(tensor), map_location="meta")
+        assert back.device.type == "meta"
+        assert back.layout is tensor.layout
+        assert back.shape[0] == tensor.shape[0]
+
+
+def test_kinds_that_a_device_cannot_have_are_refused():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that they are a prototype, and deprecated
+        nested = torch.nested.nested_tensor([torch.ones(3), torch.ones(2)])
+        quantized = torch.quantize_per_tensor(torch.ones(3000), 64.0, 3, torch.qint8)
+    for tensor in (nested, quantized):
+        with pytest.raises(DecodeError, match=r"cannot be rebuilt.*[Mm]eta"):
+            loads(dumps(tensor), map_location="meta")
+        assert loads(dumps(tensor), map_location="cpu").device.type == "cpu"
+
+
+def test_storages_are_mapped_once():
+    base, other = torch.arange(6000.0), torch.arange(3.0)
+    asked = []
+
+    def remember(storage, location):
+        asked.append((storage, location))
+        return storage.clone() if location == "cpu" else None
+
+    frames = received(dumps([base, base.view(60, 100), other, base.untyped_storage(), base[:4000]]))
+    one, two, small, storage, part = loads(frames, map_location=remember)
+    assert [(storage.nbytes(), location) for storage, location in asked] == [
+        (24_000, "cpu"),
+        (12, "cpu"),
+        (16_000, "cpu"),
+    ]
+    assert asked[0][0].data_ptr() == address(frames[2])
+    assert one.data_ptr() != address(frames[2])
+    assert one.untyped_storage() is two.untyped_storage() is storage
+    assert torch.equal(one, base)
+    assert torch.equal(small, other)
+    assert torch.equal(part, base[:4000])
+
+
+def test_a_meta_tensor_stays_one():
+    meta = torch.empty(30, 20, device="meta")
+    for map_location in ("cpu", {"meta": "cpu"}, lambda storage, _: storage, "meta"):
+        back = loads(dumps(meta), map_location=map_location)
+        assert (back.device.type, back.shape) == ("meta", meta.shape)
+
+
+def test_a_message_inside_is_mapped_too():
+    inner = Encoded(dumps(torch.ones(3000)))
+    assert loads(dumps([inner]), map_location="meta")[0].device.type == "meta"
+    assert loads(loads(dumps([inner]), map_location="meta", open_encoded=False)[0].frames).device.type == "cpu"
+
+
+def test_wrong_locations_are_refused():
+    frames = dumps(torch.ones(3000))
+    with pytest.raises(DecodeError, match="map_location is a device, its name, a dict or a function, not int"):
+        loads(frames, map_location=5)
+    with pytest.raises(DecodeError, match=r"map_location returned str: it returns a torch\.UntypedStorage or None"):
+        loads(frames, map_location=lambda _storage, location: location)
+    with pytest.raises(DecodeError, match="tensors on 'flux' cannot be rebuilt here"):
+        loads(frames, map_location="flux")
+
+    def fail(_storage, _location):
+        raise KeyError("mine")  # noqa: EM101  # no message
+
+    with pytest.raises(KeyError, match="mine"):
+        loads(frames, map_location=fail)
+    assert loads(frames).sum() == 3000
+
+
+@CUDA
+@pytest.mark.parametrize("map_location", ["cpu", {"cuda:0": "cpu"}, lambda storage, _: storage])
+def test_tensors_of_a_device_go_to_the_host(map_location):
+    base = torch.arange(6000.0, device="cuda:0").reshape(60, 100)
+    originals = [base, base.T, base[:, ::3], torch.nn.Parameter(base)]
+    arrived = loads(received(dumps(originals)), map_location=map_location)
+    for back, original in zip(arrived, originals, strict=True):
+        assert type(back) is type(original)
+        assert back.device.type == "cpu"
+        assert torch.equal(back, original.cpu())
+    assert arrived[0].untyped_storage() is arrived[1].untyped_storage()
+
+
+@CUDA
+@pytest.mark.parametrize("map_location", ["cuda", "cuda:0", torch.device("cuda", 0), {"cpu": "cuda:0"}])
+def test_tensors_of_the_host_go_to_a_device(map_location):
+    base = torch.arange(6000.0).reshape(60, 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that they are a prototype, and deprecated
+        nested = torch.nested.nested_tensor([torch.ones(3), torch.ones(2)])
+        quantized = torch.quantize_per_tensor(torch.ones(3000), 64.0, 3, torch.qint8)
+    originals = [base, base.T, base[:, ::3], base[10:20], torch.nn.Parameter(base), torch.ones(0)]
+    for memory in (bytearray, bytes):
+        arrived = loads(received(dumps(originals), memory), map_location=map_location)
+        for back, original in zip(arrived, originals, strict=True):
+            assert type(back) is type(original)
+            assert back.device == torch.device("cuda", 0)
+            assert torch.equal(back.cpu(), original)
+        assert arrived[0].untyped_storage() is arrived[1].untyped_storage()
+        back = loads(received(dumps([nested, quantized]), memory), map_location=map_location)
+        assert all(map(torch.equal, back[0].cpu().unbind(), nested.unbind()))
+        assert torch.equal(back[1].cpu().int_repr(), quantized.int_repr())
+
+
+@CUDA
 def test_tensors_of_a_device_return_to_it():
     base = torch.arange(60_000.0, device="cuda").reshape(200, 300)
     originals = [base, base.T, base[:, ::3], base[10:20], torch.nn.Parameter(base)]

@@ -36,6 +36,9 @@ _PLAIN: Final[dict[str, DataType]] = {
 _NAMES: Final = {plain: name for name, plain in _PLAIN.items()}
 _EXTENSION: Final = b"ARROW:extension:name"
 """Field metadata that stands for an extension type, which a process that does not know it takes for its storage."""
+_SPARSE: Final = {
+    cls.__name__: cls for cls in (pa.SparseCOOTensor, pa.SparseCSRMatrix, pa.SparseCSCMatrix, pa.SparseCSFTensor)
+}
 
 
 # Types and schemas
@@ -220,16 +223,41 @@ def rebuild_tensor(array: Any, names: Sequence[str]) -> Any:
     return pa.Tensor.from_numpy(array, dim_names=names or None)
 
 
-def refuse_sparse(tensor: Any) -> Reduced:
-    """Refuse what Arrow has no way to pickle.
+def reduce_sparse(tensor: Any) -> Reduced:
+    """Take a sparse tensor apart as arrays of numpy's over the same memory.
 
     Raises
     ------
     EncodeError
-        Always.
+        Nobody can tell which axis of a `SparseCSFTensor` is which.
     """
-    message = f"Arrow cannot pickle a {type(tensor).__name__}: send the arrays that its to_numpy() returns"
-    raise EncodeError(message)
+    data, *places = tensor.to_numpy()
+    arguments = type(tensor).__name__, data, places, tensor.shape, tensor.dim_names
+    # Arrow keeps the order of the axes to itself, and takes no NaN for another.
+    if isinstance(tensor, pa.SparseCSFTensor) and not rebuild_sparse(*arguments).equals(tensor):
+        message = "Arrow does not tell the order of the axes of a SparseCSFTensor, and this one has another or "
+        message += "holds NaN: send the arrays that its to_numpy() returns"
+        raise EncodeError(message)
+    return rebuild_sparse, arguments
+
+
+def rebuild_sparse(name: str, data: Any, places: Sequence[Any], shape: Sequence[int], names: Sequence[str]) -> Any:
+    """Rebuild a sparse tensor over the memory of arrays of numpy's.
+
+    Parameters
+    ----------
+    name
+        Of its class.
+    data, places
+        The elements, and where they are, as ``from_numpy`` of the class takes them.
+    shape, names
+        The lengths of the axes, and their names if they have any.
+    """
+    if name == "SparseCOOTensor" and not len(data):
+        (where,) = places
+        # Of those of nothing, Arrow takes just these strides, which numpy does not have by itself.
+        places = [type(where)(where.shape, where.dtype, bytearray(), 0, (where.itemsize, where.itemsize))]
+    return _SPARSE[name].from_numpy(data, *places, shape=shape, dim_names=names or None)
 
 
 def register() -> None:
@@ -251,5 +279,5 @@ def register() -> None:
     DEFAULT.provide(pa.Table, _or_its_own_way(reduce_table))
     DEFAULT.provide(pa.Buffer, reduce_buffer)
     DEFAULT.provide(pa.Tensor, reduce_tensor)
-    for sparse in (pa.SparseCOOTensor, pa.SparseCSRMatrix, pa.SparseCSCMatrix, pa.SparseCSFTensor):
-        DEFAULT.provide(sparse, refuse_sparse)
+    for sparse in _SPARSE.values():
+        DEFAULT.provide(sparse, reduce_sparse)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NAMED: Final = frozenset("?bBhHiIlLqQefdFDmMSUVO")
 _TYPES: Final = frozenset(np.dtype(char).type for char in _NAMED)
 # Their bytes mean something else on another kind of processor.
-_EXTENDED: Final = frozenset("gG")
+_EXTENDED: Final = (np.longdouble, np.clongdouble)
 
 
 @lru_cache(maxsize=1024)
@@ -63,7 +63,7 @@ def reduce_dtype(dtype: Dtype) -> str | tuple[Any, ...]:
         return rebuild_subarray_dtype, (describe(base), shape, metadata)
     if _is_named(dtype):
         return rebuild_dtype, (dtype.str, metadata)
-    if dtype.char in _EXTENDED:
+    if dtype.type in _EXTENDED:
         return rebuild_extended_dtype, (dtype.str, _mantissa(), metadata)
     return _reduce_custom(dtype, metadata)
 

@@ -23,6 +23,7 @@ _INTERNAL: Final = frozenset(
     ("_attrs", "_cache", "_cacher", "_flags", "_is_copy", "_item_cache", "_mgr", "_name", "_references", "name")
 )
 _ABSENT: Final = object()
+_WITH_FREQ: Final = ("DatetimeIndex", "TimedeltaIndex")
 _TIMES: Final = (pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray)
 
 
@@ -40,7 +41,7 @@ def reduce_frame(frame: Any) -> Reduced:
         blocks += _bare(block.values), (where.start, where.stop, where.step) if type(where) is slice else where
     columns, index = manager.axes
     cls = type(frame)
-    arguments = (None if cls is pd.DataFrame else cls, tuple(blocks), index, columns)
+    arguments = (None if cls is pd.DataFrame else cls, tuple(blocks), index, columns, *_references_of(frame))
     return _with_state(frame, rebuild_frame, arguments)
 
 
@@ -48,7 +49,7 @@ def reduce_series(series: Any) -> Reduced:
     """Take a series apart."""
     cls = type(series)
     values = _bare(series._values)  # noqa: SLF001  # `values` is read-only, or converted
-    arguments = (None if cls is pd.Series else cls, values, series.index, series.name)
+    arguments = (None if cls is pd.Series else cls, values, series.index, series.name, *_references_of(series))
     return _with_state(series, rebuild_series, arguments)
 
 
@@ -57,6 +58,17 @@ def _bare(values: Any) -> Any:
     if isinstance(values, _TIMES) and not isinstance(values.dtype, pd.DatetimeTZDtype):
         return values._ndarray  # noqa: SLF001  # without a copy, and writable if it is
     return values
+
+
+def _references_of(obj: Any) -> tuple[Any, ...]:
+    """Return by what pandas copies before it writes, as an argument that is left out if it needs not."""
+    # The array manager of pandas 2 has no blocks.
+    references = tuple([_if_shared(block.refs) for block in getattr(obj._mgr, "blocks", ())])  # noqa: SLF001
+    return (references,) if any(references) else ()
+
+
+def _if_shared(references: Any) -> Any:
+    return references if references.has_reference() else None
 
 
 def _with_state(obj: Any, rebuild: Callable[..., Any], arguments: tuple[Any, ...]) -> Reduced:
@@ -72,7 +84,9 @@ def _with_state(obj: Any, rebuild: Callable[..., Any], arguments: tuple[Any, ...
     return rebuild, arguments, (obj.attrs, duplicates, attributes), None, None, set_state
 
 
-def rebuild_frame(cls: type | None, blocks: Sequence[Any], index: Any, columns: Any) -> Any:
+def rebuild_frame(
+    cls: type | None, blocks: Sequence[Any], index: Any, columns: Any, references: Sequence[Any] = ()
+) -> Any:
     """Rebuild a frame over its blocks.
 
     Parameters
@@ -84,19 +98,38 @@ def rebuild_frame(cls: type | None, blocks: Sequence[Any], index: Any, columns: 
         Values are an array of numpy's with a row for each column, or an extension array.
     index, columns
         The labels.
+    references
+        For each block what `rebuild_references` returned, the same for all that share its memory, or None.
     """
     placed = [
         (values, slice(*where) if type(where) is tuple else where)
         for values, where in zip(blocks[::2], blocks[1::2], strict=True)
     ]
-    return _of_class(cls, _assemble(placed, index, columns))
+    return _of_class(cls, _with_references(_assemble(placed, index, columns), references))
 
 
-def rebuild_series(cls: type | None, values: Any, index: Any, name: Any) -> Any:
-    """Rebuild a series over its values; the class is given if it is not `pandas.Series`."""
+def rebuild_series(cls: type | None, values: Any, index: Any, name: Any, references: Sequence[Any] = ()) -> Any:
+    """Rebuild a series over its values; the class is given if it is not `pandas.Series`, references as of a frame."""
     # Without its dtype, pandas would guess what an array of objects holds.
     dtype = values.dtype if values.dtype.kind == "O" else None
-    return _of_class(cls, pd.Series(values, index, dtype, name, copy=False))
+    return _of_class(cls, _with_references(pd.Series(values, index, dtype, name, copy=False), references))
+
+
+def rebuild_references() -> Any:
+    """Return what objects have in common that share memory.
+
+    From pandas 3 on, writing to one of them does not change the others: it is what tells pandas when to copy.
+    """
+    return _References()
+
+
+def _with_references(obj: Any, references: Sequence[Any]) -> Any:
+    if references:
+        for block, shared in zip(getattr(obj._mgr, "blocks", ()), references, strict=False):  # noqa: SLF001
+            if shared is not None:
+                block.refs = shared
+                shared.add_reference(block)
+    return obj
 
 
 def _of_class(cls: Any, plain: Any) -> Any:
@@ -135,6 +168,7 @@ def _assemble_by_state(blocks: Sequence[tuple[Any, Placement]], index: Any, colu
 
 
 _BlockManager: Final[Any] = type(pd.DataFrame()._mgr)  # noqa: SLF001  # its module is not public
+_References: Final[Any] = type(pd.Index([0])._references)  # noqa: SLF001  # nor that of this
 _internals: Any = getattr(pd.api, "internals", None)
 _assemble: Final = getattr(_internals, "create_dataframe_from_blocks", _assemble_by_state)
 
@@ -144,20 +178,17 @@ _assemble: Final = getattr(_internals, "create_dataframe_from_blocks", _assemble
 
 def _by_values(name: str) -> Callable[[Any], Reduced]:
     def reduce(index: Any) -> Reduced:
-        return rebuild_index, (name, index._data, index.name)  # noqa: SLF001  # `array` and `values` are other objects
+        values = index._data  # noqa: SLF001  # `array` and `values` are other objects
+        freq = index.freq if name in _WITH_FREQ else None
+        references = _if_shared(index._references)  # noqa: SLF001
+        if references is not None:
+            return rebuild_index, (name, values, index.name, freq, references)
+        return rebuild_index, (name, values, index.name, *(() if freq is None else (freq,)))
 
     return reduce
 
 
-def _by_times(name: str) -> Callable[[Any], Reduced]:
-    def reduce(index: Any) -> Reduced:
-        freq = index.freq
-        return rebuild_index, (name, index._data, index.name, *(() if freq is None else (freq,)))  # noqa: SLF001
-
-    return reduce
-
-
-def rebuild_index(kind: str, values: Any, name: Any, freq: Any | None = None) -> Any:
+def rebuild_index(kind: str, values: Any, name: Any, freq: Any | None = None, references: Any | None = None) -> Any:
     """Rebuild an index over its values.
 
     Parameters
@@ -170,9 +201,11 @@ def rebuild_index(kind: str, values: Any, name: Any, freq: Any | None = None) ->
         The name.
     freq
         The offset from each time to the next.
+    references
+        What `rebuild_references` returned, the same for all that share the memory of the values.
     """
     # The constructors take ten times as long, because they guess what the values might be.
-    index = getattr(pd, kind)._simple_new(values, name)  # noqa: SLF001
+    index = getattr(pd, kind)._simple_new(values, name, references)  # noqa: SLF001
     if freq is not None:
         # It belongs to these times: the constructors compute them all to see that.
         holder = values if hasattr(values, "_freq") else index
@@ -210,10 +243,9 @@ def register() -> None:
     provide = DEFAULT.provide
     provide(pd.DataFrame, reduce_frame, subclasses=True)
     provide(pd.Series, reduce_series, subclasses=True)
-    for name in ("CategoricalIndex", "Index", "IntervalIndex", "PeriodIndex"):
+    provide(_References, lambda _: (rebuild_references, ()))
+    for name in ("CategoricalIndex", "Index", "IntervalIndex", "PeriodIndex", *_WITH_FREQ):
         provide(getattr(pd, name), _by_values(name))
-    for name in ("DatetimeIndex", "TimedeltaIndex"):
-        provide(getattr(pd, name), _by_times(name))
     provide(pd.RangeIndex, _reduce_range)
     provide(pd.MultiIndex, _reduce_multi_index)
     pandas_arrays.register()

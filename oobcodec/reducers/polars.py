@@ -20,7 +20,7 @@ except ImportError:
     pa = None
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     Reduced: TypeAlias = str | tuple[Any, ...]
 
@@ -31,14 +31,20 @@ _PLANS: Final = {
     cls.__name__: cls
     for cls in (pl.Expr, pl.LazyFrame, getattr(selectors, "Selector", pl.Expr))  # some versions have no such class
 }
+_PRIVATE: Final = vars(pl.DataFrame()).keys() | vars(pl.Series()).keys()
+"""Names of the attributes that hold what polars pickles."""
 
 
 def reduce_frame(frame: pl.DataFrame) -> Reduced:
-    """Take a frame apart."""
+    """Take a frame apart, a subclass in polars' own way."""
     columns = frame.get_columns()
-    if pa is None or not columns or not all(_is_carried(column.dtype) for column in columns):
-        return frame.__reduce_ex__(5)
-    return rebuild_frame, (frame.to_arrow(compat_level=_LEVEL), [_order(column) for column in columns])
+    if type(frame) is pl.DataFrame and columns:
+        dtypes = frame.dtypes
+        if all(map(_is_carried, dtypes)):
+            return rebuild_frame, (frame.to_arrow(compat_level=_LEVEL), [_order(column) for column in columns])
+        if any(map(_is_carried, dtypes)) or not all(map(_is_pickled, dtypes)):
+            return rebuild_columns, (columns,)
+    return frame.__reduce_ex__(5)
 
 
 def rebuild_frame(table: Any, orders: Sequence[str]) -> pl.DataFrame:
@@ -60,17 +66,30 @@ def rebuild_frame(table: Any, orders: Sequence[str]) -> pl.DataFrame:
     return frame  # type: ignore[no-any-return]
 
 
+def rebuild_columns(columns: Sequence[pl.Series]) -> pl.DataFrame:
+    """Rebuild a frame from its columns."""
+    return pl.DataFrame(columns)
+
+
 def reduce_series(series: pl.Series) -> Reduced:
-    """Take a series apart."""
-    if pa is None or not _is_carried(series.dtype):
-        return series.__reduce_ex__(5)
-    # As a table, whose field tells more of the type than an array does.
-    return rebuild_series, (series.to_frame().to_arrow(compat_level=_LEVEL), _order(series))
+    """Take a series apart, a subclass in polars' own way."""
+    if type(series) is pl.Series:
+        if _is_carried(series.dtype):
+            # As a table, whose field tells more of the type than an array does.
+            return rebuild_series, (series.to_frame().to_arrow(compat_level=_LEVEL), _order(series))
+        if not _is_pickled(series.dtype):
+            return rebuild_elements, (series.name, series.to_list(), series.dtype)
+    return series.__reduce_ex__(5)
 
 
 def rebuild_series(table: Any, order: str) -> pl.Series:
     """Rebuild a series as the one column of a frame."""
     return rebuild_frame(table, [order]).to_series()
+
+
+def rebuild_elements(name: str, elements: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    """Rebuild a series from Python's objects."""
+    return pl.Series(name, elements, dtype)
 
 
 def _order(series: pl.Series) -> str:
@@ -81,12 +100,58 @@ def _order(series: pl.Series) -> str:
 @lru_cache(maxsize=1024)
 def _is_carried(dtype: pl.DataType) -> bool:
     """Tell whether Arrow brings back what it is given of this type."""
+    if pa is None or _is_widthless(dtype):
+        return False
     sample = pl.DataFrame({"sample": pl.Series([None], dtype=dtype)})
     try:
         returned: Any = pl.from_arrow(sample.to_arrow(compat_level=_LEVEL))
     except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return False
     return bool(returned.schema == sample.schema)
+
+
+@lru_cache(maxsize=1024)
+def _is_pickled(dtype: pl.DataType) -> bool:
+    """Tell whether polars reads what it writes of this type; of enumerations in arrays, early versions do not."""
+    if _is_widthless(dtype):
+        return False
+    sample, returned = pl.Series("sample", [None], dtype=dtype), pl.Series()
+    try:
+        returned.__setstate__(sample.__getstate__())
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return True  # or rather refused, which polars has to explain
+    return returned.dtype == dtype
+
+
+def _is_widthless(dtype: Any) -> bool:
+    """Tell whether there are arrays without elements in this type, which polars writes, but does not read."""
+    if isinstance(dtype, pl.Array):
+        return 0 in dtype.shape or _is_widthless(dtype.inner)
+    if isinstance(dtype, pl.List):
+        return _is_widthless(dtype.inner)
+    return isinstance(dtype, pl.Struct) and any(_is_widthless(field.dtype) for field in dtype.fields)
+
+
+def _with_attributes(reduce: Callable[[Any], Reduced]) -> Callable[[Any], Reduced]:
+    """Return a reducer that keeps the attributes which users have set, and polars forgets."""
+
+    def reduce_all(obj: Any) -> Reduced:
+        reduced: Any = reduce(obj)
+        attributes = {name: value for name, value in vars(obj).items() if name not in _PRIVATE}
+        if not attributes:
+            return reduced  # type: ignore[no-any-return]
+        function, arguments, *state = reduced
+        return function, arguments, (state[0] if state else None, attributes), None, None, set_attributes
+
+    return reduce_all
+
+
+def set_attributes(obj: Any, state: tuple[Any, dict[str, Any]]) -> None:
+    """Give an object what polars says is its state, if it says so, and its attributes."""
+    own, attributes = state
+    if own is not None:
+        obj.__setstate__(own)
+    vars(obj).update(attributes)
 
 
 def reduce_plan(plan: pl.Expr | pl.LazyFrame) -> Reduced:
@@ -114,7 +179,7 @@ def rebuild_plan(name: str, version: str, state: bytes) -> Any:
 
 def register() -> None:
     """Tell the registry."""
-    DEFAULT.provide(pl.DataFrame, reduce_frame)
-    DEFAULT.provide(pl.Series, reduce_series)
+    DEFAULT.provide(pl.DataFrame, _with_attributes(reduce_frame), subclasses=True)
+    DEFAULT.provide(pl.Series, _with_attributes(reduce_series), subclasses=True)
     for cls in _PLANS.values():
         DEFAULT.provide(cls, reduce_plan)

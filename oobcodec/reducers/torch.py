@@ -42,7 +42,8 @@ _DTYPES: Final = _ByName((str(dtype)[6:], dtype) for dtype in vars(torch).values
 _QUANTIZED: Final = frozenset({torch.qint8, torch.quint8, torch.qint32})
 _PACKED: Final = frozenset({torch.quint4x2, torch.quint2x4})
 _NAMES: Final = {dtype: name for name, dtype in _DTYPES.items() if dtype not in _QUANTIZED | _PACKED}
-_name_of = _NAMES.get
+# Complex numbers may be conjugate, which is not worth asking all others.
+_plain_name = {dtype: name for dtype, name in _NAMES.items() if not dtype.is_complex}.get
 _COMPRESSED: Final = {
     torch.sparse_csr: ("crow_indices", "col_indices"),
     torch.sparse_csc: ("ccol_indices", "row_indices"),
@@ -64,8 +65,8 @@ def _quiet() -> Iterator[None]:
 
 
 with _quiet():
-    # Tensors to make others from, which is the fastest way to one of a dtype.
-    _BLANKS: Final = _ByName((name, torch.empty(0, dtype=dtype, device=CPU)) for dtype, name in _NAMES.items())
+    # Methods of tensors to make others with, which is the fastest way to one of a dtype.
+    _BLANKS: Final = _ByName((name, torch.empty(0, dtype=dtype, device=CPU).new) for dtype, name in _NAMES.items())
 
 
 # Tensors
@@ -75,15 +76,15 @@ def reduce_tensor(tensor: Any) -> Reduced:
     """Take a tensor apart, or one of a subclass that has no pickling method of its own."""
     if type(tensor) is not Tensor or tensor.requires_grad or tensor.__dict__:
         return _reduce_view(tensor)
-    name = _name_of(tensor.dtype)
-    if name is None or tensor.layout is not _STRIDED or not tensor.is_cpu or tensor.is_neg() or tensor.is_conj():
+    name = _plain_name(tensor.dtype)
+    if name is None or not tensor.is_cpu or tensor.is_neg():
         return _reduce_unusual(tensor)
     try:
         storage, strides = tensor.untyped_storage(), tensor.stride()
     except (NotImplementedError, RuntimeError):
-        return _reduce_unusual(tensor)  # which knows what it is that has none
+        return _reduce_unusual(tensor)  # which knows what it is that has none: of another layout, for example
     nbytes = tensor.nbytes
-    if nbytes and nbytes == storage.nbytes() and tensor.is_contiguous():
+    if nbytes == storage.nbytes() and nbytes and tensor.is_contiguous():
         return rebuild_tensor, (storage, strides, name, tuple(tensor.size()))
     return rebuild_tensor, (*memory_of(tensor, storage), name, tuple(tensor.size()))
 
@@ -117,7 +118,12 @@ def rebuild_tensor(  # noqa: PLR0913, PLR0917
     DecodeError
         This torch has no such dtype.
     """
-    tensor = placed(_BLANKS[dtype].new(), memory, strides, shape)
+    blank = _BLANKS[dtype]()
+    if type(memory) is not UntypedStorage:
+        memory, strides = placed(memory, strides, shape, blank.itemsize)
+    if memory.device != CPU:
+        blank = blank.to(memory.device)
+    tensor = blank.set_(memory, 0, shape, strides)
     if conjugate:
         torch._C._set_conj(tensor, True)  # noqa: FBT003, SLF001  # nothing public sets the bit
     if negative:
@@ -176,8 +182,9 @@ def _reduce_unusual(tensor: Any) -> Reduced:  # noqa: PLR0911  # a kind after an
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # noqa: SLF001
         raise EncodeError(NO_DATA)
     if tensor.is_nested:
+        # As lists: they stay on the CPU wherever the values go.
         parts = (tensor._nested_tensor_size(), tensor._nested_tensor_strides(), tensor._nested_tensor_storage_offsets())  # noqa: SLF001
-        return rebuild_nested, (tensor.values(), *parts)
+        return rebuild_nested, (tensor.values(), *[part.long().tolist() for part in parts])
     layout, shape, name = tensor.layout, tuple(tensor.size()), str(tensor.dtype)[6:]
     if layout is torch.sparse_coo:
         return rebuild_sparse, (tensor._indices(), tensor._values(), shape, tensor.is_coalesced())  # noqa: SLF001
@@ -201,7 +208,7 @@ def _reduce_unusual(tensor: Any) -> Reduced:  # noqa: PLR0911  # a kind after an
     return rebuild_quantized, (*arguments, scales, zero_points, tensor.q_per_channel_axis())
 
 
-def rebuild_nested(values: Tensor, sizes: Tensor, strides: Tensor, offsets: Tensor) -> Tensor:
+def rebuild_nested(values: Tensor, sizes: list[Any], strides: list[Any], offsets: list[int]) -> Tensor:
     """Rebuild a nested tensor of strided layout.
 
     Parameters
@@ -213,8 +220,9 @@ def rebuild_nested(values: Tensor, sizes: Tensor, strides: Tensor, offsets: Tens
     offsets
         Where the first element of each lies in `values`.
     """
+    parts = [torch.tensor(part, dtype=torch.int64, device=CPU) for part in (sizes, strides, offsets)]
     with _quiet():
-        nested: Tensor = torch._nested_view_from_buffer(values, sizes, strides, offsets)  # noqa: SLF001
+        nested: Tensor = torch._nested_view_from_buffer(values, *parts)  # noqa: SLF001
     return nested
 
 
@@ -266,16 +274,18 @@ def rebuild_quantized(  # noqa: PLR0913, PLR0917
     axis
         That axis.
     """
+    kind = _DTYPES[dtype]
+    storage, strides = placed(memory, strides, shape, kind.itemsize)
     with _quiet():
         if axis is None:
             blank = torch._empty_affine_quantized(  # noqa: SLF001  # torch has no public way but to quantize floats
-                shape, scale=scale, zero_point=zero_point, dtype=_DTYPES[dtype], device=CPU
+                shape, scale=scale, zero_point=zero_point, dtype=kind, device=storage.device
             )
         else:
             blank = torch._empty_per_channel_affine_quantized(  # noqa: SLF001
-                shape, scales=scale, zero_points=zero_point, axis=axis, dtype=_DTYPES[dtype], device=CPU
+                shape, scales=scale, zero_points=zero_point, axis=axis, dtype=kind, device=storage.device
             )
-    return placed(blank, memory, strides, shape)
+    return blank.set_(storage, 0, shape, strides)
 
 
 def reduce_typed_storage(storage: Any) -> Reduced:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, UntypedStorage
+from torch.serialization import default_restore_location, location_tag
 
 from oobcodec.buffers import Extent, allocate
+from oobcodec.context import LOADING, RUNNING
 from oobcodec.engine import IN_BAND
 from oobcodec.errors import DecodeError, EncodeError
 
@@ -32,15 +34,20 @@ NO_DATA: Final = (
 # To move elements whatever they mean: not all dtypes can be copied, and a bit may say that they are conjugate.
 _ELEMENTS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.complex128}
 _WORDS: Final = {1: ctypes.c_uint8, 2: ctypes.c_uint16, 4: ctypes.c_uint32, 8: ctypes.c_uint64}
+_UINT8: Final = torch.uint8
+_frombuffer = torch.frombuffer
 _string_at = ctypes.string_at
 
 
 def reduce_storage(storage: Any) -> Reduced:
     """Take a storage apart; one of another device goes through the memory of the host."""
+    location = None
     if storage.device != CPU:
-        return rebuild_on_device, (_on_host(storage), str(storage.device))
+        location = location_tag(storage)
+        storage = _on_host(storage)
     nbytes = storage.nbytes()
-    return rebuild_storage, (_memory(_address(storage), nbytes, storage) if nbytes else b"",)
+    buffer = _memory(_address(storage), nbytes, storage) if nbytes else b""
+    return rebuild_storage, (buffer,) if location is None else (buffer, location)
 
 
 def _address(storage: Any) -> int:
@@ -57,49 +64,75 @@ def _on_host(storage: Any) -> Any:
     return host.untyped_storage()
 
 
-def rebuild_on_device(storage: Any, device: str) -> Any:
-    """Rebuild a storage on another device.
+def rebuild_storage(buffer: Buffer, location: str = "cpu") -> Any:
+    """Rebuild a storage over `buffer`, or over a copy if that is read-only: torch knows no read-only memory.
+
+    Parameters
+    ----------
+    buffer
+        All its bytes.
+    location
+        The device that it came from, and goes to unless `oobcodec.loads` was given a ``map_location``.
 
     Raises
     ------
     DecodeError
         This machine, or this build of torch, does not have the device.
     """
-    data = torch.empty(0, dtype=torch.uint8, device=CPU).set_(storage)
-    try:
-        return data.to(device).untyped_storage()
-    except (AssertionError, NotImplementedError, RuntimeError) as error:
-        message = f"tensors on {device!r} cannot be rebuilt here: send tensor.cpu() to a machine without that device"
-        raise DecodeError(message) from error
-
-
-def rebuild_storage(buffer: Buffer) -> Any:
-    """Rebuild a storage over `buffer`, or over a copy if that is read-only: torch knows no read-only memory."""
     # A view of our own, which nobody can release: torch holds the object that it is given, but not its memory.
     view = memoryview(buffer)
     if not view.nbytes:
-        return UntypedStorage(0)
-    if view.readonly:
-        memory = allocate(view.nbytes)
-        memory[:] = view
-        view = memory
-    return torch.frombuffer(view, dtype=torch.uint8).untyped_storage()
+        storage = UntypedStorage(0)
+    else:
+        if view.readonly:
+            memory = allocate(view.nbytes)
+            memory[:] = view
+            view = memory
+        storage = _frombuffer(view, dtype=_UINT8).untyped_storage()
+    if RUNNING or location != "cpu":
+        return _located(storage, location)
+    return storage
+
+
+def _located(storage: Any, location: str) -> Any:
+    """Return a storage of the CPU, or its copy, where it is to be: as `torch.load` does."""
+    wanted = LOADING.get().map_location
+    if isinstance(wanted, dict):
+        location = str(wanted.get(location, location))
+    elif isinstance(wanted, str | torch.device):
+        location = str(wanted)
+    elif callable(wanted):
+        mapped = wanted(storage, location)
+        if isinstance(mapped, UntypedStorage):
+            return mapped
+        if mapped is not None:
+            message = f"map_location returned {type(mapped).__name__}: it returns a torch.UntypedStorage or None"
+            raise DecodeError(message)
+    elif wanted is not None:
+        message = f"map_location is a device, its name, a dict or a function, not {type(wanted).__name__}"
+        raise DecodeError(message)
+    try:
+        return default_restore_location(storage, location)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        message = f'tensors on {location!r} cannot be rebuilt here: give loads another device, as in map_location="cpu"'
+        raise DecodeError(message) from error
 
 
 def _memory(address: int, nbytes: int, owner: Any, kind: Any = ctypes.Array) -> Buffer:
     """Return `nbytes` bytes at an address as a buffer that keeps `owner` alive."""
     if nbytes < IN_BAND and kind is ctypes.Array:
         return bytearray(_string_at(address, nbytes))
-    # In the largest words that fit, which tell how the memory is aligned.
-    both = address | nbytes
-    memory = _array_type(kind, nbytes, min(both & -both, 8)).from_address(address)
+    memory = _array_type(kind, nbytes, address & 7).from_address(address)
     memory.owner = owner
     return PickleBuffer(memory)
 
 
 @lru_cache(maxsize=1024)
-def _array_type(kind: Any, nbytes: int, word: int) -> Any:
-    # A new type costs more than all the rest, so the sizes that come again are remembered.
+def _array_type(kind: Any, nbytes: int, skew: int) -> Any:
+    # A new type costs more than all the rest, so the sizes that come again are remembered. Its words are the largest
+    # that fit, which tell how the memory is aligned.
+    both = skew | nbytes | 8
+    word = both & -both
     return type("Memory", (kind,), {"_length_": nbytes // word, "_type_": _WORDS[word]})
 
 
@@ -190,12 +223,11 @@ def memory_of(tensor: Any, storage: Any) -> tuple[Any, Ints]:
     return _memory(address, nbytes, tensor, _Gappy), strides
 
 
-def placed(blank: Tensor, memory: Any, strides: Ints, shape: Ints) -> Tensor:
-    """Return `blank` with its elements in `memory`."""
+def placed(memory: Any, strides: Ints, shape: Ints, itemsize: int) -> tuple[Any, Ints]:
+    """Return a storage with the memory of a tensor, and the strides that it has there."""
     if type(memory) is not UntypedStorage:
+        nbytes = len(memory)
         memory = rebuild_storage(memory)
-        if memory.nbytes() != _extent(shape, strides)[0] * blank.itemsize and 0 not in shape:
+        if nbytes != _extent(shape, strides)[0] * itemsize and 0 not in shape:
             strides, _ = _packed(shape, strides)
-    elif memory.device != CPU:
-        blank = blank.to(memory.device)
-    return blank.set_(memory, 0, shape, strides)
+    return memory, strides

@@ -172,7 +172,7 @@ CASES = [
     case("strings with missing ones", lambda: np.array(["a", None] * 500, np.dtypes.StringDType(na_object=None)), given=hasattr(np.dtypes, "StringDType")),
     *[
         case(f"ml_dtypes {d}", lambda d=d: _numbers("<f4", (N * 8,)).astype(getattr(ml_dtypes, d)), 8 * N * bits // 8, given=bool(ml_dtypes))
-        for d, bits in (("bfloat16", 16), ("float8_e4m3fn", 8), ("float8_e5m2", 8), ("int4", 8))
+        for d, bits in (("bfloat16", 16), ("float8_e4m3fn", 8), ("float8_e5m2", 8), ("float8_e4m3fnuz", 8), ("int4", 8))
     ],
 ]  # fmt: skip
 

@@ -1,12 +1,16 @@
-"""The other side of test_skew.py: runs in another environment, and does what it is told over a socket."""
+"""The other side of the skew tests: runs in another environment, and does what it is told over a socket."""
 
 import socket
 import sys
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from conformance.comparison import Comparison
+from conformance.table import LIBRARIES, table
 from specimens import SPECIMENS, Specimen, assert_same, registered
 
 import oobcodec
@@ -33,11 +37,22 @@ MEANING = {
     "functions": lambda functions: [functions[0] is np.add, functions[1] is np.linalg.norm, *map(repr, functions)],
 }
 KNOWN = {**SPECIMENS, **{name: Specimen(make, make) for name, make in OTHERS.items()}}
+CASES = table()
+VERSIONS = {library: version(library) for library in LIBRARIES[1:] if find_spec(library)} | {"python": PYTHON}
+
+
+def make(name):
+    """Return the specimen of a name, or the case of a library and a name."""
+    return CASES[name].make() if name in CASES else KNOWN[name].make()
 
 
 def compare(name, got):
     """Raise an AssertionError if an object is not the one of that name."""
-    if name in MEANING:
+    if name in CASES:
+        case = CASES[name]
+        lost = Comparison(got, (case.arrives or case.make)()).lost
+        assert not lost, "; ".join(f"{aspect}: {text}" for aspect, text in lost.items())
+    elif name in MEANING:
         assert MEANING[name](got) == MEANING[name](OTHERS[name]()), f"{got!r} is not what {name!r} is"
     else:
         assert_same(got, KNOWN[name].arrives())
@@ -60,13 +75,13 @@ def verdict(name, sock):
 
 def main(port):
     with socket.create_connection(("127.0.0.1", port)) as sock, registered():
-        send(sock, {"python": PYTHON, "numpy": np.__version__, "known": list(KNOWN)})
+        send(sock, {"versions": VERSIONS, "known": {*KNOWN, *CASES}})
         while True:
             try:
                 order, name = recv(sock)
             except EOFError:
                 return
-            send(sock, verdict(name, sock) if order == "take" else KNOWN[name].make())
+            send(sock, verdict(name, sock) if order == "take" else make(name))
 
 
 if __name__ == "__main__":

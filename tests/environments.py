@@ -1,6 +1,6 @@
-"""Environments that differ from the one that runs the tests: another Python, another numpy.
+"""Environments that differ from the one that runs the tests: another Python, older libraries, TensorFlow.
 
-``python tests/skew/environments.py`` builds those that are missing or out of date, and says which it cannot build.
+``python tests/environments.py`` builds those that are missing or out of date, and says which it cannot build.
 """
 
 from __future__ import annotations
@@ -12,23 +12,40 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".venvs"
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Environment(NamedTuple):
     python: str
-    requirements: tuple[str, ...]
+    requirements: tuple[str, ...] = ()
+    extra: str = "numpy"
 
 
-ENVIRONMENTS = {
-    f"py{version.replace('.', '')}": Environment(version, ("numpy", "ml_dtypes"))
+NEWEST = ("ml_dtypes", "numpy", "pandas", "polars", "pyarrow", "scipy", "xarray")
+# The oldest that are supported. Python 3.11 has wheels of them all, but for torch, of which a test has but one.
+OLDEST = (
+    "jax==0.4.30",
+    "jaxlib==0.4.30",
+    "ml_dtypes==0.4.0",
+    "numpy==1.26.0",
+    "pandas==2.2.0",
+    "polars==1.20.0",
+    "pyarrow==15.0.0",
+    "pytest>=8.3",
+    "pytest-timeout>=2.3",
+    "scipy==1.12.0",
+    "torch==2.13.0",
+    "xarray==2024.1.0",
+)
+SKEWED = {
+    f"py{version.replace('.', '')}": Environment(version, NEWEST)
     for version in ("3.11", "3.12", "3.13")
     if version != THIS
 }
-# Wheels of numpy 1.26 end with Python 3.12.
-ENVIRONMENTS["numpy-oldest"] = Environment(min(THIS, "3.12"), ("numpy==1.26.*", "ml_dtypes"))
+SKEWED["oldest"] = Environment("3.11", OLDEST)
+ENVIRONMENTS = {**SKEWED, "tensorflow": Environment(THIS, extra="test-tensorflow")}
 
 
 def available() -> dict[str, Path]:
@@ -76,13 +93,13 @@ def find(version: str) -> Path | str | None:
 def build(name: str, it: Environment, interpreter: Path | str) -> None:
     subprocess.run([interpreter, "-m", "venv", "--clear", HOME / name], check=True)
     pip = [python(name), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--only-binary=:all:"]
-    subprocess.run([*pip, "--editable", ROOT, *it.requirements], check=True)
+    subprocess.run([*pip, "--editable", f"{ROOT}[{it.extra}]", *it.requirements], check=True)
     (HOME / name / "recipe").write_text(recipe(it), encoding="utf-8")
 
 
 def main() -> None:
     for name, it in ENVIRONMENTS.items():
-        what = f".venvs/{name} (Python {it.python}, {', '.join(it.requirements)})"
+        what = f".venvs/{name} (Python {it.python}, {', '.join(it.requirements) or it.extra})"
         if is_ready(name, it):
             print(f"{what}: up to date")
         elif interpreter := find(it.python):
