@@ -304,13 +304,15 @@ def loads(
         begin, size, count, places = _plans[first]
         if len(frames) == count:
             stream = frames[1]
-            if type(stream) is memoryview and stream.nbytes == size:
+            if type(stream) is memoryview:
                 stream = stream.tobytes()
-                if stream[:11] == begin and stream[-1] == STOP:
-                    try:
-                        return _load_buffers(stream, frames, places) if places else _unpickle(stream)
-                    except Exception as error:  # noqa: BLE001  # raised again there
-                        _fail(error)
+            elif type(stream) is bytearray:
+                stream = bytes(stream)
+            if type(stream) is bytes and len(stream) == size and stream[:11] == begin and stream[-1] == STOP:
+                try:
+                    return _load_buffers(stream, frames, places) if places else _unpickle(stream)
+                except Exception as error:  # noqa: BLE001  # raised again there
+                    _fail(error)
     header = headers.decode_small(first) if len(first) <= headers.SMALL else headers.decode(first)
     options = DEFAULTS
     if writable is not None or not open_encoded or map_location is not None:

@@ -51,6 +51,10 @@ _HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getn
 _reduce_by_itself = methodcaller("__reduce_ex__", 5)
 
 
+def _newest(table: dict[Any, Any]) -> Any:
+    return next(reversed(table), None)
+
+
 def _reduce_by_copyreg(obj: Any) -> str | tuple[Any, ...]:
     # Looked up at every call: an entry may be replaced or withdrawn.
     return copyreg.dispatch_table.get(type(obj), _reduce_by_itself)(obj)
@@ -391,7 +395,10 @@ class Registry:
 
     def outdated(self) -> bool:
         """Tell whether the table remembered what is no longer so, and make it forget that."""
-        if copyreg.dispatch_table == self._copyreg and not self._pending:
+        # What is new is the last of the keys. To compare them all would cost more than to pickle an array, where there
+        # are hundreds.
+        table = copyreg.dispatch_table
+        if len(table) == len(self._copyreg) and _newest(table) is _newest(self._copyreg) and not self._pending:
             return False
         with self._lock:
             # An entry that was replaced is no matter: see _reduce_by_copyreg.

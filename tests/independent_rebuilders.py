@@ -37,6 +37,11 @@ def ndarray(buffer, dtype, shape, strides=None, offset=0):
     return np.ndarray(shape, dtype, memory, offset, strides)
 
 
+def spaced(buffer, dtype, nbytes, step):
+    dtype = np.dtype(dtype)
+    return np.ndarray(nbytes // dtype.itemsize, dtype, buffer, 0, step if len(buffer) > nbytes else dtype.itemsize)
+
+
 def empty(dtype, shape, writeable):
     one = np.ndarray(shape, dtype)
     one.flags.writeable = writeable
@@ -101,6 +106,7 @@ def typed_array(buffer, typecode, itemsize, byteorder):
 
 NUMPY = {
     "rebuild_ndarray": ndarray,
+    "rebuild_spaced": spaced,
     "rebuild_empty": empty,
     "rebuild_broadcast": np.broadcast_to,
     "rebuild_blank": blank,

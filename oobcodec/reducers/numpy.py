@@ -89,10 +89,8 @@ def _reduce_strided(array: Any) -> Reduced:
         core = array[tuple([slice(None if stride else 1) for stride in strides])]
         if core.flags.forc:
             return rebuild_ndarray, (PickleBuffer(core), describe(dtype), shape, strides, 0)
-    if array.ndim == 1 and array.nbytes < IN_BAND and strides[0] > dtype.itemsize and dtype in _NAMES:
-        copy = array.copy()
-        copy.flags.writeable = not memoryview(array).readonly
-        return _frombuffer, (PickleBuffer(copy), describe(dtype))
+    if array.ndim == 1 and strides[0] > dtype.itemsize and dtype in _NAMES:
+        return _reduce_spaced(array, _NAMES[dtype], array.nbytes, strides[0])
     nbytes, offset, gap_free = _extent(shape, strides, dtype.itemsize)
     dense = runs(dtype) == ((0, dtype.itemsize),)
     where = () if array.flags.c_contiguous else (strides, offset)
@@ -104,9 +102,17 @@ def _reduce_strided(array: Any) -> Reduced:
         if not _memory(array, nbytes, offset).flags.writeable:
             buffer = buffer.toreadonly()
     else:
-        buffer = _memory(array, nbytes, offset).view(Gappy)
-        buffer.source = array
+        buffer = _gappy(array, nbytes, offset)
     return rebuild_ndarray, (PickleBuffer(buffer), describe(dtype), shape, *where)
+
+
+def _reduce_spaced(array: Array, dtype: str, nbytes: int, step: int) -> Reduced:
+    if nbytes < IN_BAND:
+        copy = array.copy()
+        copy.flags.writeable = not memoryview(array).readonly
+        return _frombuffer, (PickleBuffer(copy), dtype)
+    extent = (array.size - 1) * step + array.itemsize
+    return rebuild_spaced, (PickleBuffer(_gappy(array, extent, 0)), dtype, nbytes, step)
 
 
 def rebuild_ndarray(
@@ -132,8 +138,6 @@ def rebuild_ndarray(
         dtype = named(dtype)
     if strides is None:
         return _frombuffer(buffer, dtype).reshape(shape)
-    if len(shape) == 1 and memoryview(buffer).nbytes == shape[0] * dtype.itemsize and offset == 0:
-        return _frombuffer(buffer, dtype)
     # The view is one of an array, because numpy looks through a memoryview and would not hold its memory.
     flat = _frombuffer(buffer, np.uint8)
     extent = dtype.itemsize
@@ -142,6 +146,26 @@ def rebuild_ndarray(
     if flat.size != extent:
         strides, offset = _packed(shape, strides, dtype.itemsize)[0], 0
     return np.ndarray(shape, dtype, flat, offset, strides)
+
+
+def rebuild_spaced(buffer: Buffer, dtype: str, nbytes: int, step: int) -> Array:
+    """Rebuild an array of one dimension whose elements lay apart.
+
+    Parameters
+    ----------
+    buffer
+        The elements alone, or if it is longer than that, all bytes from the first to the last of them.
+    dtype
+        The string of the dtype.
+    nbytes
+        Bytes of all elements.
+    step
+        Bytes from an element to the next where the buffer is longer.
+    """
+    if len(buffer) == nbytes:
+        return _frombuffer(buffer, dtype)
+    element = named(dtype)
+    return np.ndarray((nbytes // element.itemsize,), element, _frombuffer(buffer, np.uint8), 0, (step,))
 
 
 def rebuild_empty(dtype: str | Dtype, shape: tuple[int, ...], writeable: bool) -> Array:  # noqa: FBT001  # by position
@@ -206,6 +230,12 @@ class Gappy(np.ndarray[Any, Any], Extent):
     def compact(self) -> memoryview:
         """Return the elements of the array alone, or the memory with zeros in its gaps if that is not more."""
         return _compacted(self.source)
+
+
+def _gappy(array: Array, nbytes: int, offset: int) -> Gappy:
+    memory = _memory(array, nbytes, offset).view(Gappy)
+    memory.source = array
+    return memory
 
 
 def _compacted(array: Array) -> memoryview:
