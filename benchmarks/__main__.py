@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import imports, memory, report, transport, workloads
+from benchmarks import imports, libraries, memory, report, transport, workloads
 from benchmarks.timing import FULL, QUICK, settle_allocator
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BENCHMARKS: dict[str, Callable[[Effort], list[Result]]] = {
     **{name: partial(workloads.measure, name) for name in workloads.WORKLOADS},
+    **{name: partial(libraries.measure, name) for name in libraries.WORKLOADS},
     "memory": memory.measure,
     "socket": transport.measure,
     "import": imports.measure,

@@ -70,7 +70,7 @@ def _show_plain(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _cells(result: Result) -> tuple[str, ...]:
-    scale = _bytes if result.unit == "MiB" else _seconds
+    scale = _seconds if result.unit == "x" else _bytes
     measured = ", ".join(f"{name} {scale(amount)}" for name, amount in result.measured.items())
     return (
         result.name,

@@ -304,10 +304,8 @@ def loads(
         begin, size, count, places = _plans[first]
         if len(frames) == count:
             stream = frames[1]
-            if type(stream) is memoryview:
-                stream = stream.tobytes()
-            elif type(stream) is bytearray:
-                stream = bytes(stream)
+            kind = type(stream)
+            stream = stream.tobytes() if kind is memoryview else bytes(stream) if kind is bytearray else stream
             if type(stream) is bytes and len(stream) == size and stream[:11] == begin and stream[-1] == STOP:
                 try:
                     return _load_buffers(stream, frames, places) if places else _unpickle(stream)

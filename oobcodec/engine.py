@@ -101,13 +101,18 @@ def dump_by_value(obj: object) -> tuple[list[Chunk], list[memoryview]]:
     return chunks, buffers
 
 
+_by_value = cloudpickle.list_registry_pickle_by_value
+
+
 def names_what_goes_by_value(chunks: Sequence[Chunk]) -> bool:
     """Tell whether a stream names ``__main__``, or a module that cloudpickle is told to send by value.
 
     It may find the name in a string that is data: then cloudpickle is used needlessly, to the same effect.
     """
-    names = cloudpickle.list_registry_pickle_by_value()
-    return _mention(chunks, _MAIN, *map(str.encode, names)) if names else _mention(chunks, _MAIN)
+    names = _by_value()
+    if len(chunks) == 1 and not names:
+        return _MAIN in chunks[0]
+    return _mention(chunks, _MAIN, *map(str.encode, names))
 
 
 def holds_code(chunks: Sequence[Chunk]) -> bool:

@@ -51,10 +51,6 @@ _HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getn
 _reduce_by_itself = methodcaller("__reduce_ex__", 5)
 
 
-def _newest(table: dict[Any, Any]) -> Any:
-    return next(reversed(table), None)
-
-
 def _reduce_by_copyreg(obj: Any) -> str | tuple[Any, ...]:
     # Looked up at every call: an entry may be replaced or withdrawn.
     return copyreg.dispatch_table.get(type(obj), _reduce_by_itself)(obj)
@@ -133,7 +129,8 @@ class Registry:
         """What to call instead of a rebuild function when everything is to be read-only."""
         # Reducers registered by the name of a class that the process has not imported yet.
         self._pending: dict[str, Reducer] = {}
-        self._copyreg = dict(copyreg.dispatch_table)
+        self._copyreg = set(copyreg.dispatch_table)
+        self._newest = next(reversed(copyreg.dispatch_table), None)
         self._lock = threading.RLock()
         self._plugins: dict[str, list[Callable[[], Callable[[], object]]]] = {
             library: [partial(_register_of, module) for module in modules] for library, modules in own.items()
@@ -398,12 +395,12 @@ class Registry:
         # What is new is the last of the keys. To compare them all would cost more than to pickle an array, where there
         # are hundreds.
         table = copyreg.dispatch_table
-        if len(table) == len(self._copyreg) and _newest(table) is _newest(self._copyreg) and not self._pending:
+        if next(reversed(table), None) is self._newest and len(table) == len(self._copyreg) and not self._pending:
             return False
         with self._lock:
             # An entry that was replaced is no matter: see _reduce_by_copyreg.
-            outdated = self._resolve_pending() or copyreg.dispatch_table.keys() != self._copyreg.keys()
-            self._copyreg = dict(copyreg.dispatch_table)
+            outdated = self._resolve_pending() or table.keys() != self._copyreg
+            self._copyreg, self._newest = set(table), next(reversed(table), None)
             if outdated:
                 self._forget()
             return outdated

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from oobcodec.engine import IN_BAND
 from oobcodec.errors import DecodeError, EncodeError
 from oobcodec.reducers.arrow_nodes import UnknownLayout, build, take
 from oobcodec.registry import DEFAULT
@@ -34,6 +35,10 @@ _PLAIN: Final[dict[str, DataType]] = {
     )
 }
 _NAMES: Final = {plain: name for name, plain in _PLAIN.items()}
+_FLAT: Final = frozenset(plain.id for plain in _PLAIN.values() if plain != pa.null()) | {
+    getattr(pa.lib, f"Type_{name}") for name in ("DECIMAL128", "DURATION", "TIME32", "TIME64", "TIMESTAMP")
+}
+"""Types of which a message about rows carries all there is."""
 _EXTENSION: Final = b"ARROW:extension:name"
 """Field metadata that stands for an extension type, which a process that does not know it takes for its storage."""
 _SPARSE: Final = {
@@ -158,6 +163,8 @@ def rebuild_chunked(data_type: DataType, nodes: Sequence[Node], byteorder: str) 
 
 def reduce_batch(batch: Any) -> Reduced:
     """Take a record batch apart."""
+    if messages := _messages([batch]):
+        return rebuild_short_batch, messages
     return rebuild_batch, (batch.schema, batch.num_rows, [take(column) for column in batch.columns], sys.byteorder)
 
 
@@ -170,10 +177,33 @@ def rebuild_batch(schema: Any, length: int, nodes: Sequence[Node], byteorder: st
     return pa.RecordBatch.from_arrays(list(map(build, schema.types, nodes)), schema=schema)
 
 
+def _messages(batches: Sequence[Any]) -> tuple[bytes, bytes, str] | None:
+    """Return what Arrow's interprocess format makes of a single batch, if that is not worth a frame."""
+    if len(batches) != 1 or not 0 < batches[0].num_rows < IN_BAND:
+        return None
+    (batch,) = batches
+    schema = batch.schema
+    for data_type in schema.types:
+        if data_type.id not in _FLAT:
+            return None
+    if pa.ipc.get_record_batch_size(batch) >= IN_BAND:
+        return None
+    data = schema.serialize().to_pybytes()
+    return None if _EXTENSION in data else (data, batch.serialize().to_pybytes(), sys.byteorder)
+
+
+def rebuild_short_batch(schema: bytes, data: bytes, byteorder: str) -> Any:
+    """Rebuild a record batch from two messages of Arrow's interprocess format: of its schema, and of its columns."""
+    _check_order(byteorder)
+    return pa.ipc.read_record_batch(pa.py_buffer(data), rebuild_schema(schema))
+
+
 def reduce_table(table: Any) -> Reduced:
     """Take a table apart, and keep the chunks of its columns."""
     if not table.num_columns:
         return rebuild_table, (table.schema, table.num_rows, sys.byteorder)
+    if table.num_rows < IN_BAND and (messages := _messages(table.to_batches())):
+        return rebuild_short_table, messages
     columns = [[take(chunk) for chunk in column.chunks] for column in table.itercolumns()]
     return rebuild_table, (table.schema, columns, sys.byteorder)
 
@@ -188,6 +218,11 @@ def rebuild_table(schema: Any, columns: Sequence[Sequence[Node]] | int, byteorde
         for data_type, nodes in zip(schema.types, columns, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def rebuild_short_table(schema: bytes, data: bytes, byteorder: str) -> Any:
+    """Rebuild a table of one batch, as `rebuild_short_batch` does."""
+    return pa.Table.from_batches([rebuild_short_batch(schema, data, byteorder)])
 
 
 def reduce_scalar(scalar: Any) -> Reduced:

@@ -106,7 +106,7 @@ def _reduce_strided(array: Any) -> Reduced:
     return rebuild_ndarray, (PickleBuffer(buffer), describe(dtype), shape, *where)
 
 
-def _reduce_spaced(array: Array, dtype: str, nbytes: int, step: int) -> Reduced:
+def _reduce_spaced(array: Any, dtype: str, nbytes: int, step: int) -> Reduced:
     if nbytes < IN_BAND:
         copy = array.copy()
         copy.flags.writeable = not memoryview(array).readonly
@@ -232,8 +232,8 @@ class Gappy(np.ndarray[Any, Any], Extent):
         return _compacted(self.source)
 
 
-def _gappy(array: Array, nbytes: int, offset: int) -> Gappy:
-    memory = _memory(array, nbytes, offset).view(Gappy)
+def _gappy(array: Array, nbytes: int, offset: int) -> Any:
+    memory: Any = _memory(array, nbytes, offset).view(Gappy)
     memory.source = array
     return memory
 

@@ -1,0 +1,122 @@
+"""Frames, tables and tensors beside what other serializers make of them.
+
+A peer counts only if what arrives is what was sent, by the judgement of the conformance table, for the fastest way to
+serialize an object is to leave out a part of it. Every serializer loads from fresh copies of its buffers.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import redirect_stderr
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from benchmarks import peers
+from benchmarks.results import Result
+from benchmarks.timing import Contender, Effort, best_times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROWS = 1_000_000
+
+
+class Workload(NamedTuple):
+    """An object, and what `oobcodec` may cost in multiples of the best peer that does not lose any of it."""
+
+    make: Callable[[], object]
+    dumps_bar: float
+    loads_bar: float
+    shipped_bar: float | None = None
+    """In KiB, where the question is what of the memory travels."""
+
+
+def _columns(rows: int = ROWS) -> dict[str, Any]:
+    return {"x": np.arange(rows) / 7, "name": [f"item {i}" for i in range(rows)]}
+
+
+def _polars() -> object:
+    return import_module("polars").DataFrame(_columns())
+
+
+def _arrow() -> Any:
+    return import_module("pyarrow").table(_columns())
+
+
+def _tensor() -> object:
+    torch = import_module("torch")
+    return torch.arange(2_000_000, dtype=torch.float32)
+
+
+def _state_dict() -> object:
+    torch = import_module("torch")
+    torch.manual_seed(0)
+    return torch.nn.Sequential(*(torch.nn.Linear(384, 384) for _ in range(30))).state_dict()
+
+
+def _floats(rows: int = 100_000) -> object:
+    return import_module("pandas").DataFrame({f"c{i}": np.arange(rows) / (i + 1) for i in range(10)})
+
+
+def _mixed(rows: int = 100_000) -> object:
+    times = np.arange(rows).astype("M8[s]").astype("M8[ns]")
+    return import_module("pandas").DataFrame({**_columns(rows), "time": times})
+
+
+WORKLOADS = {
+    "polars, 1M rows of floats and strings": Workload(_polars, 0.1, 0.1),
+    "Arrow table, the same": Workload(_arrow, 1.4, 1.2),
+    "ten rows of it": Workload(lambda: _arrow().slice(1000, 10), 1.0, 1.0, 4),
+    "torch tensor of 8 MB": Workload(_tensor, 1.25, 1.25),
+    "state_dict of 60 tensors": Workload(_state_dict, 1.0, 1.0),
+    "pandas, 10 x 100k floats": Workload(_floats, 1.15, 1.15),
+    "pandas, floats, strings, times": Workload(_mixed, 1.0, 1.0),
+    "100 data frames": Workload(lambda: {f"k{i}": _floats(100) for i in range(100)}, 1.0, 1.0),
+}
+
+
+def measure(name: str, effort: Effort) -> list[Result]:
+    """Return the ratios to the best peer that is right, and say what the others lose."""
+    workload = WORKLOADS[name]
+    obj = workload.make()
+    found = [peer for peer in map(peers.find, peers.NAMES) if peer]
+    right = [peer for peer in found if _arrives(peer, obj)]
+    messages = {peer.name: peer.dumps(obj) for peer in right}
+    dumping = {peer.name: Contender("dumps(obj)", {"dumps": peer.dumps, "obj": obj}) for peer in right}
+    loading = {}
+    for peer in right:
+        head, buffers = messages[peer.name]
+        names = {"loads": peer.loads, "head": head, "buffers": [bytearray(buffer) for buffer in buffers]}
+        loading[peer.name] = Contender("loads(head, buffers)", names)
+    results = [
+        _against_best(name, "dumps", best_times(dumping, effort), workload.dumps_bar),
+        _against_best(name, "loads", best_times(loading, effort), workload.loads_bar),
+    ]
+    if workload.shipped_bar:
+        shipped = {peer.name: float(peer.sizes(*messages[peer.name])[1]) for peer in right}
+        results.append(Result(name, "shipped", shipped["oobcodec"] / 1024, workload.shipped_bar, "KiB", shipped))
+    return results
+
+
+def _arrives(peer: peers.Peer, obj: object) -> bool:
+    from tests.conformance.judgement import judge  # noqa: PLC0415
+    from tests.conformance.table import Case, table  # noqa: PLC0415
+
+    table()  # type: ignore[no-untyped-call]  # which brings what compares the objects of each library
+    with redirect_stderr(io.StringIO()):
+        try:
+            lost = judge(peer, Case("", lambda: obj), "alone").lost
+        except Exception as error:  # noqa: BLE001  # whatever a peer raises
+            lost = {"error": f"{type(error).__name__}: {error}"}
+    for aspect, text in lost.items():
+        print(f"  {peer.name} {peer.version} is out: {aspect}: {text}", file=sys.stderr)
+    return not lost
+
+
+def _against_best(name: str, operation: str, seconds: dict[str, float], bar: float) -> Result:
+    ours = seconds["oobcodec"]
+    best = min(amount for peer, amount in seconds.items() if peer != "oobcodec")
+    return Result(name, operation, ours / best, bar, "x", seconds)
