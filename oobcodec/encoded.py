@@ -62,9 +62,9 @@ class Encoded:
         nbytes = sum(frame.nbytes for frame in self.frames)
         return f"<Encoded: {len(self.frames)} frames, {nbytes:,} bytes>"
 
-    def loads(self, *, writable: bool | None = None) -> Any:
-        """Rebuild the object: `oobcodec.loads` of the frames."""
-        return loads(self.frames, writable=writable)
+    def loads(self, **options: Any) -> Any:
+        """Rebuild the object: `oobcodec.loads` of the frames, with its options."""
+        return loads(self.frames, **options)
 
 
 def reduce_encoded(encoded: Encoded) -> tuple[Any, ...]:

@@ -601,3 +601,24 @@ def test_stock_pickle_reads_the_stream():
     tensor = torch.arange(6000.0)
     frames = dumps(tensor)
     assert torch.equal(pickle.loads(frames[1], buffers=[bytearray(frames[2])]), tensor)
+
+
+class TestNames:
+    @pytest.fixture
+    def names(self, monkeypatch):
+        """Give tensors names, as torch had them before 2.13."""
+        if not hasattr(torch.Tensor, "has_names"):
+            monkeypatch.setattr(torch.Tensor, "has_names", lambda tensor: tensor.shape == (2, 3), raising=False)
+            monkeypatch.setattr(torch.Tensor, "names", ("N", "C"), raising=False)
+        reducers.register()
+        yield
+        monkeypatch.undo()
+        reducers.register()
+
+    def test_are_refused(self, names):
+        one = torch.zeros(2, 3, names=("N", "C")) if hasattr(torch.Tensor, "rename") else torch.zeros(2, 3)
+        with pytest.raises(EncodeError, match=r"\('N', 'C'\).*send tensor.rename\(None\)"):
+            dumps([one])
+
+    def test_are_no_matter_where_there_are_none(self, names):
+        assert_same(round_trip(torch.arange(5)), torch.arange(5))

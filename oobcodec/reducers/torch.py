@@ -89,6 +89,14 @@ def reduce_tensor(tensor: Any) -> Reduced:
     return rebuild_tensor, (*memory_of(tensor, storage), name, tuple(tensor.size()))
 
 
+def reduce_without_names(tensor: Any) -> Reduced:
+    """Take a tensor apart in an early torch, where the axes of some have names, which not all later ones know."""
+    if tensor.has_names():
+        message = f"a tensor with names of axes {tensor.names} cannot be sent: send tensor.rename(None)"
+        raise EncodeError(message)
+    return reduce_tensor(tensor)
+
+
 def rebuild_tensor(  # noqa: PLR0913, PLR0917
     memory: Any,
     strides: Ints,
@@ -302,5 +310,6 @@ def register() -> None:
     """Tell the registry."""
     DEFAULT.provide(UntypedStorage, reduce_storage)
     DEFAULT.provide(torch.storage.TypedStorage, reduce_typed_storage)
+    reduce = reduce_without_names if hasattr(Tensor, "has_names") else reduce_tensor
     for cls in _OWN_CLASSES:
-        DEFAULT.provide(cls, reduce_tensor, subclasses=True)
+        DEFAULT.provide(cls, reduce, subclasses=True)
