@@ -208,8 +208,14 @@ def opening(size: int) -> bytes:
 
 def refused(error: Exception) -> bool:
     """Tell whether an error was raised without a method of the user's having a part in it."""
-    # Code of `exec` may have any object for a name, or none.
-    return all(str(frame.f_globals.get("__name__")).partition(".")[0] in _MACHINERY for frame in _frames(error))
+    # What a module lacks while it is imported, it lacks without any of its methods. Code of `exec` may have any object
+    # for a name, or none.
+    importing = isinstance(error, ImportError)
+    return all(
+        (importing and frame.f_code.co_name == "<module>")
+        or str(frame.f_globals.get("__name__")).partition(".")[0] in _MACHINERY
+        for frame in _frames(error)
+    )
 
 
 def raised_in(error: Exception) -> str:

@@ -26,6 +26,7 @@ class Environment(NamedTuple):
 NEWEST = ("ml_dtypes", "numpy", "pandas", "polars", "pyarrow", "scipy", "xarray")
 # The oldest that are supported. Python 3.11 has wheels of them all, but for torch, of which a test has but one.
 OLDEST = (
+    "hypothesis>=6.100",
     "jax==0.4.30",
     "jaxlib==0.4.30",
     "ml_dtypes==0.4.0",

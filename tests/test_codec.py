@@ -444,6 +444,9 @@ def test_missing_module_of_a_plain_message(tmp_path, monkeypatch):
     (tmp_path / "shelf.py").unlink()
     with pytest.raises(DecodeError, match=r"the message needs the module 'shelf': install it on this side"):
         oobcodec.loads(frames)
+    write_module(tmp_path, "shelf", "import joinery")
+    with pytest.raises(DecodeError, match=r"the message needs the module 'joinery': install it on this side"):
+        oobcodec.loads(frames)
 
 
 # Exceptions of the user

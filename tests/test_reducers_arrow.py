@@ -58,15 +58,18 @@ class Holder:
 FIELD = pa.field("n", pa.int32(), nullable=False, metadata={b"unit": b"m"})
 TYPES = [
     *arrow._PLAIN.values(),
-    *(pa.decimal32(5, 2), pa.decimal64(9, 2), pa.decimal128(20, 3), pa.decimal256(50, 3), pa.binary(3)),
+    *(pa.decimal128(20, 3), pa.decimal256(50, 3), pa.binary(3), pa.fixed_shape_tensor(pa.int8(), (2, 2))),
     *(pa.timestamp("ns", "Europe/Paris"), pa.timestamp("s"), pa.time32("ms"), pa.duration("us")),
-    *(pa.month_day_nano_interval(), pa.string_view(), pa.binary_view()),
-    *(pa.list_(FIELD), pa.large_list(FIELD), pa.list_view(FIELD), pa.large_list_view(FIELD), pa.list_(FIELD, 3)),
+    *(pa.month_day_nano_interval(), pa.list_(FIELD), pa.large_list(FIELD), pa.list_(FIELD, 3)),
     *(pa.map_(pa.string(), FIELD, keys_sorted=True), pa.struct([FIELD]), pa.struct([])),
     *(pa.dictionary(pa.int8(), pa.string(), ordered=True), pa.run_end_encoded(pa.int16(), pa.string())),
     *(pa.sparse_union([FIELD, FIELD], [5, 7]), pa.dense_union([FIELD])),
-    *(pa.uuid(), pa.json_(), pa.bool8(), pa.opaque(pa.int8(), "x", "y"), pa.fixed_shape_tensor(pa.int8(), (2, 2))),
     *(Celsius(3), pa.list_(Celsius(3)), pa.struct([pa.field("t", Celsius(3), metadata={b"k": b"v"})])),
+    # What early versions do not have.
+    *(make(5, 2) for name in ("decimal32", "decimal64") if (make := getattr(pa, name, None))),
+    *(make(FIELD) for name in ("list_view", "large_list_view") if (make := getattr(pa, name, None))),
+    *(make() for name in ("string_view", "binary_view", "uuid", "json_", "bool8") if (make := getattr(pa, name, None))),
+    *(pa.opaque(pa.int8(), "x", "y") for _ in range(hasattr(pa, "opaque"))),
 ]
 
 
@@ -291,3 +294,38 @@ def test_another_process_rebuilds_what_it_never_imported(tmp_path):
 def test_streams_name_nothing_of_arrows():
     frames = dumps([make_table(), pa.list_(FIELD), FIELD, pa.scalar(1), pa.py_buffer(b""), make_table()["d"].chunk(0)])
     assert b"pyarrow" not in bytes(frames[1])
+
+
+# What this version does not have
+
+
+def test_types_that_this_version_does_not_have_are_refused(monkeypatch):
+    frames = received(dumps(pa.month_day_nano_interval()))
+    arrow.rebuild_schema.cache_clear()
+    monkeypatch.setattr(arrow, "_IDS", frozenset())
+    message = (
+        rf"pyarrow {pa.__version__} has no arrays of type month_day_nano_interval: install pyarrow the version that"
+    )
+    with pytest.raises(DecodeError, match=message):
+        loads(frames)
+
+
+def test_schemas_that_this_version_does_not_read_are_refused():
+    schema = pa.schema([("x", pa.decimal256(5, 2))]).serialize().to_pybytes()
+    width = schema.rindex((256).to_bytes(4, "little"))
+    with pytest.raises(DecodeError, match=rf"pyarrow {pa.__version__} does not read this schema: .* decimal"):
+        arrow.rebuild_schema(schema[:width] + (7).to_bytes(4, "little") + schema[width + 4 :])
+
+
+def test_extension_types_that_this_version_does_not_have_are_refused():
+    message = rf"pyarrow {pa.__version__} has no extension type 'quaternion': install the version that the sender has"
+    with pytest.raises(DecodeError, match=message):
+        arrow.rebuild_canonical("quaternion", pa.float64())
+
+
+def test_extension_types_of_arrow_name_no_private_function():
+    tensor = pa.fixed_shape_tensor(pa.int8(), (2, 3), dim_names=["a", "b"], permutation=[1, 0])
+    frames = received(dumps(tensor))
+    assert b"pyarrow" not in frames[1]
+    got = loads(frames)
+    assert (got, got.shape, got.dim_names, got.permutation) == (tensor, [2, 3], ["a", "b"], [1, 0])

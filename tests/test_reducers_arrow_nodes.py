@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oobcodec.codec import dumps, loads
+from oobcodec.errors import DecodeError
 from oobcodec.reducers import arrow, arrow_nodes
 
 arrow.register()
@@ -183,3 +184,15 @@ def test_layouts_that_nobody_knows(monkeypatch):
     monkeypatch.delitem(arrow_nodes._LAYOUTS, pa.int8().id)
     with pytest.raises(arrow_nodes.UnknownLayout):
         arrow_nodes.take(pa.array([[1]], pa.list_(pa.int8())))
+
+
+def test_arrays_of_types_that_this_version_does_not_have_are_refused(monkeypatch):
+    monkeypatch.delitem(arrow_nodes._LAYOUTS, pa.string().id)
+    message = rf"pyarrow {pa.__version__} has no arrays of type string: install pyarrow the version that the sender has"
+    with pytest.raises(DecodeError, match=message):
+        arrow_nodes.build(pa.list_(pa.string()), (1, (None, b"\0\0\0\0\0\0\0\0"), (0, (None, bytes(4), b""))))
+
+
+def test_the_release_that_has_a_type_is_named(monkeypatch):
+    monkeypatch.setitem(arrow_nodes._SINCE, "list", 16)
+    assert str(arrow_nodes.unknown(pa.list_(pa.int8()))).endswith("list<item: int8>: install pyarrow 16 or later")

@@ -210,6 +210,13 @@ def test_64_bits_arrive_whether_or_not_they_are_enabled(dtype, size):
     assert jnp.asarray(np.ones(3)).dtype == jnp.float32
 
 
+@pytest.mark.parametrize("size", [3, 3000])
+def test_64_bits_arrive_without_a_warning_of_what_32_cannot_hold(size):
+    with x64():
+        array = jax.device_put(np.full(size, 1e300))
+    assert_same(round_trip(array), array)
+
+
 def test_committed_arrays_and_others_stay_so():
     free, bound = jnp.ones(3000), jax.device_put(jnp.ones(3000), jax.devices()[0])
     small = jax.device_put(jnp.ones(3), jax.devices()[0])

@@ -8,6 +8,7 @@ import pytest
 from helpers import run_python, write_module
 
 from oobcodec.codec import dumps, loads
+from oobcodec.errors import DecodeError
 from oobcodec.reducers import arrow
 from oobcodec.reducers import pandas as reducers
 from oobcodec.registry import DEFAULT
@@ -566,3 +567,57 @@ def test_registering_twice_changes_nothing():
     reducers.register()
     assert DEFAULT.frozen.keys() == known.keys()
     assert_equal(round_trip(MIXED), MIXED)
+
+
+# Computations to come
+
+
+class Grouped(pd.api.typing.DataFrameGroupBy):
+    pass
+
+
+def frame_of_groups():
+    return pd.DataFrame({"key": [1, 2, 1], "x": [1.0, 2.0, 4.0]}, pd.date_range("2024", periods=3))
+
+
+@pytest.mark.parametrize(
+    "defer",
+    [
+        lambda frame: frame.groupby("key"),
+        lambda frame: frame["x"].groupby(frame["key"]),
+        lambda frame: frame.rolling(2),
+        lambda frame: frame.expanding(),
+        lambda frame: frame.ewm(1),
+        lambda frame: frame.resample("2D"),
+        lambda frame: frame.groupby("key").rolling(2),
+        lambda frame: frame.groupby("key").resample("D"),
+    ],
+)
+def test_computations_to_come_are_the_same_in_the_same_version(defer):
+    deferred = defer(frame_of_groups())
+    frames = dumps(deferred)
+    got = loads(received(frames))
+    assert type(got) is type(deferred)
+    assert_equal(got.sum(), deferred.sum())
+    assert pd.__version__ in names(frames)
+
+
+@pytest.mark.parametrize("grouper", [pd.Grouper(key="key", sort=True), pd.Grouper(freq="2D")])
+def test_groupers_are_the_same_in_the_same_version(grouper):
+    got = round_trip(grouper)
+    assert type(got) is type(grouper)
+    assert_equal(frame_of_groups().groupby(got).sum(), frame_of_groups().groupby(grouper).sum())
+
+
+def test_computations_to_come_of_another_version_are_refused(monkeypatch):
+    frames = received(dumps(frame_of_groups().groupby("key")))
+    monkeypatch.setattr(pd, "__version__", "2.1.4")
+    message = r"a DataFrameGroupBy of pandas \S+ consists of what pandas 2\.1\.4 does not know: use the same version"
+    with pytest.raises(DecodeError, match=message):
+        loads(frames)
+
+
+def test_subclasses_of_computations_to_come_go_their_own_way():
+    got = round_trip(Grouped(frame_of_groups(), "key"))
+    assert type(got) is Grouped
+    assert got["x"].sum().tolist() == [5, 2]

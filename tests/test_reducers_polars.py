@@ -259,3 +259,39 @@ def test_another_process_rebuilds_what_it_never_imported(tmp_path):
         print(frame.shape, series[0].to_list())
     """
     assert run_python(script, tmp_path).decode() == "(297, 2) ['a', 'b']\n"
+
+
+# What not all versions have
+
+YOUNG = [
+    *[pl.Series("f", [1.5, None], pl.Float16) for _ in range(hasattr(pl, "Float16"))],
+    *[pl.Series("u", [2**127, None], pl.UInt128) for _ in range(hasattr(pl, "UInt128"))],
+    *[pl.Series("l", [[2**127], []], pl.List(pl.UInt128)) for _ in range(hasattr(pl, "UInt128"))],
+    *[pl.Series("s", [{"f": 1.5}], pl.Struct({"f": pl.Float16})) for _ in range(hasattr(pl, "Float16"))],
+    *[pl.Series("c", ["a"], pl.Categorical(pl.Categories("mine"))) for _ in range(hasattr(pl, "Categories"))],
+]
+
+
+@pytest.mark.parametrize("series", YOUNG, ids=str)
+@pytest.mark.parametrize("obj", [lambda series: series, pl.Series.to_frame], ids=["series", "frame"])
+def test_a_type_that_not_all_versions_have_needs_one_that_has_it(obj, series, monkeypatch):
+    sent = obj(series)
+    frames = received(dumps(sent))
+    assert loads(frames).equals(sent, null_equal=True)
+    (name,) = reducers._younger(series.dtype)
+    monkeypatch.delattr(pl, name)
+    message = rf"polars \S+ has no {name}: install polars {pl.__version__}, as the sender has"
+    with pytest.raises(DecodeError, match=message):
+        loads(frames)
+
+
+def test_types_that_all_versions_have_need_nothing():
+    nested = pl.Struct({"a": pl.List(pl.Categorical), "b": pl.Array(pl.Int128, 2), "t": pl.Time})
+    for dtype in (nested, pl.Time(), pl.Time, pl.Enum(["a"]), pl.Datetime("ms", "UTC")):
+        assert not reducers._younger(dtype)
+
+
+def test_rows_without_columns():
+    assert round_trip(pl.DataFrame(height=7)).height == 7
+    with pytest.raises(DecodeError, match=r"polars \S+ has no rows without columns: install polars 9\.9\.9, as the"):
+        reducers.rebuild_rows("seven", "9.9.9")  # as wrong for this version as any number is for early ones

@@ -47,7 +47,7 @@ def refusal(name, sender, receiver):
 def test_takes_what_is_sent(other, name):
     if name not in HERE["known"]:
         pytest.skip(f"numpy {np.__version__} here, or the lack of ml_dtypes, has no {name}: nothing to send")
-    send(other.sock, ["take", name])
+    send(other.sock, ["take", name, HERE["versions"]])
     send(other.sock, peer.make(name))
     outcome = recv(other.sock)
     assert re.match(refusal(name, HERE, other.facts) or "same$", outcome), outcome
@@ -57,8 +57,8 @@ def test_takes_what_is_sent(other, name):
 def test_sends_what_is_taken(other, name):
     if name not in other.facts["known"]:
         pytest.skip(f"numpy {other.facts['versions']['numpy']} there, or the lack of ml_dtypes, has no {name} to send")
-    send(other.sock, ["send", name])
-    outcome = peer.verdict(name, other.sock)
+    send(other.sock, ["send", name, HERE["versions"]])
+    outcome = peer.verdict(name, other.sock, other.facts["versions"])
     assert re.match(refusal(name, other.facts, HERE) or "same$", outcome), outcome
 
 

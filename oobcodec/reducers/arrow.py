@@ -15,7 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from oobcodec.engine import IN_BAND
 from oobcodec.errors import DecodeError, EncodeError
-from oobcodec.reducers.arrow_nodes import UnknownLayout, build, take
+from oobcodec.reducers.arrow_nodes import UnknownLayout, build, take, unknown
 from oobcodec.registry import DEFAULT
 
 if TYPE_CHECKING:
@@ -39,6 +39,14 @@ _FLAT: Final = frozenset(plain.id for plain in _PLAIN.values() if plain != pa.nu
     getattr(pa.lib, f"Type_{name}") for name in ("DECIMAL128", "DURATION", "TIME32", "TIME64", "TIMESTAMP")
 }
 """Types of which a message about rows carries all there is."""
+_IDS: Final = frozenset(number for name, number in vars(pa.lib).items() if name.startswith("Type_"))
+"""Of the types that this pyarrow knows: Arrow itself, of the same version, may read more."""
+_CANONICAL: Final = [
+    getattr(pa, name)
+    for name in ("Bool8Type", "FixedShapeTensorType", "JsonType", "OpaqueType", "UuidType")
+    if hasattr(pa, name)
+]
+"""Extension types that Arrow has itself, some of them since lately."""
 _EXTENSION: Final = b"ARROW:extension:name"
 """Field metadata that stands for an extension type, which a process that does not know it takes for its storage."""
 _SPARSE: Final = {
@@ -89,8 +97,24 @@ def _serialized(schema: Any) -> bytes | None:
 
 @lru_cache(maxsize=1024)
 def rebuild_schema(data: bytes) -> Any:
-    """Rebuild a schema from the message that Arrow's interprocess format makes of it."""
-    return pa.ipc.read_schema(pa.py_buffer(data))
+    """Rebuild a schema from the message that Arrow's interprocess format makes of it.
+
+    Raises
+    ------
+    DecodeError
+        This pyarrow does not know all types in it.
+    """
+    try:
+        schema = pa.ipc.read_schema(pa.py_buffer(data))
+    except pa.ArrowInvalid as error:
+        message = (
+            f"pyarrow {pa.__version__} does not read this schema: {error}; install the version that the sender has"
+        )
+        raise DecodeError(message) from error
+    for data_type in schema.types:
+        if data_type.id not in _IDS:
+            raise unknown(data_type)
+    return schema
 
 
 def rebuild_field(data: bytes) -> Any:
@@ -101,6 +125,27 @@ def rebuild_field(data: bytes) -> Any:
 def rebuild_type(name: str | bytes) -> DataType:
     """Rebuild a type without parameters from its name, another one as that of a field."""
     return _PLAIN[name] if isinstance(name, str) else rebuild_schema(name).field(0).type
+
+
+def reduce_canonical(data_type: DataType) -> Reduced:
+    """Take an extension type apart that Arrow has itself."""
+    function, arguments = data_type.__reduce__()
+    return rebuild_canonical, (function.__name__, *arguments)
+
+
+def rebuild_canonical(name: str, *arguments: Any) -> DataType:
+    """Rebuild an extension type that the function with that name in `pyarrow` makes.
+
+    Raises
+    ------
+    DecodeError
+        This pyarrow has none.
+    """
+    make = getattr(pa, name, None)
+    if make is None:
+        message = f"pyarrow {pa.__version__} has no extension type {name!r}: install the version that the sender has"
+        raise DecodeError(message)
+    return make(*arguments)
 
 
 def _check_order(byteorder: str) -> None:
@@ -307,6 +352,8 @@ def register() -> None:
             if isinstance(cls, type) and issubclass(cls, base) and not issubclass(cls, pa.BaseExtensionType):
                 DEFAULT.provide(cls, reduce)
     DEFAULT.provide(pa.ExtensionArray, _or_its_own_way(reduce_array), subclasses=True)
+    for cls in _CANONICAL:
+        DEFAULT.provide(cls, reduce_canonical)
     DEFAULT.provide(pa.Field, reduce_field)
     DEFAULT.provide(pa.Schema, reduce_schema)
     DEFAULT.provide(pa.ChunkedArray, _or_its_own_way(reduce_chunked))

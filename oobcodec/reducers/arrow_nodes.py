@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from oobcodec.errors import DecodeError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -209,6 +211,7 @@ def _compute(function: str, *arguments: Any) -> Any:
 
 _INT32: Final = struct.Struct("=i")
 _INT64: Final = struct.Struct("=q")
+_VARIADIC: Final = hasattr(pa.DataType, "has_variadic_buffers")
 _LAYOUTS: Final[dict[int, Callable[[Array], Node]]] = {
     getattr(pa.lib, f"Type_{name}"): layout
     for layout, names in (
@@ -228,12 +231,15 @@ _LAYOUTS: Final[dict[int, Callable[[Array], Node]]] = {
         (_runs, "RUN_END_ENCODED"),
         (partial(_list_view, _INT32), "LIST_VIEW"),
         (partial(_list_view, _INT64), "LARGE_LIST_VIEW"),
-        (partial(_view, pa.large_string()), "STRING_VIEW"),
-        (partial(_view, pa.large_binary()), "BINARY_VIEW"),
+        # Versions before 19 have views, but cannot put arrays of them together.
+        (partial(_view, pa.large_string()), "STRING_VIEW" * _VARIADIC),
+        (partial(_view, pa.large_binary()), "BINARY_VIEW" * _VARIADIC),
     )
     for name in names.split()
     if hasattr(pa.lib, f"Type_{name}")  # younger than the oldest Arrow that this works with
 }
+_SINCE: Final = {"binary_view": 19, "large_list_view": 16, "list_view": 16, "string_view": 19}
+"""From which version on pyarrow puts arrays of a type together."""
 
 
 # Putting them together
@@ -250,8 +256,21 @@ def _children(data_type: DataType) -> Sequence[DataType]:
     return [data_type.field(i).type for i in range(data_type.num_fields)]
 
 
+def unknown(data_type: DataType) -> DecodeError:
+    """Return the error that says what a type takes that this pyarrow does not have."""
+    name = str(data_type).partition("<")[0]
+    release = f"{_SINCE[name]} or later" if name in _SINCE else "the version that the sender has"
+    return DecodeError(f"pyarrow {pa.__version__} has no arrays of type {data_type}: install pyarrow {release}")
+
+
 def build(data_type: DataType, node: Node) -> Array:
-    """Put an array together that views the buffers of a node."""
+    """Put an array together that views the buffers of a node.
+
+    Raises
+    ------
+    DecodeError
+        This pyarrow has no arrays of that type.
+    """
     if isinstance(data_type, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(data_type, build(data_type.storage_type, node))
     if isinstance(data_type, pa.DictionaryType):
@@ -262,6 +281,8 @@ def build(data_type: DataType, node: Node) -> Array:
             ordered=data_type.ordered,
             safe=False,
         )
+    if data_type.id not in _LAYOUTS:
+        raise unknown(data_type)
     length, buffers, *parts = node
     memory = [None if buffer is None else pa.py_buffer(buffer) for buffer in buffers]
     if not parts:

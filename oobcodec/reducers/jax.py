@@ -74,10 +74,13 @@ def rebuild_array(values: Any, weak_type: bool, place: Place | None = None) -> A
         by default, it is on JAX's default device, and committed to none.
     """
     device = None if place is None else _device(*place)
-    # Of little data `jnp.array` makes a copy sooner than `jax.device_put` an array over it.
-    array: Any = jnp.array(values) if device is None and values.nbytes < IN_BAND else jax.device_put(values, device)
-    if isinstance(array, jax.core.Tracer) or array.dtype != values.dtype:
-        # Inside of a transformation, or 64 bits where they are not enabled: neither may change what was sent.
+    # 64 bits where they are not enabled: JAX would convert them first, and warn of what does not fit.
+    array: Any = None
+    if jax.dtypes.canonicalize_dtype(values.dtype) == values.dtype:
+        # Of little data `jnp.array` makes a copy sooner than `jax.device_put` an array over it.
+        array = jnp.array(values) if device is None and values.nbytes < IN_BAND else jax.device_put(values, device)
+    if array is None or isinstance(array, jax.core.Tracer):
+        # Neither that nor a transformation around this may change what was sent.
         with jax.ensure_compile_time_eval(), _x64():
             array = jax.device_put(values, device)
     if weak_type:

@@ -5,10 +5,12 @@ A message names no module of pandas but those of the sender's own subclasses, so
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pandas as pd  # type: ignore[import-untyped]
 
+from oobcodec.errors import DecodeError
 from oobcodec.registry import DEFAULT
 
 if TYPE_CHECKING:
@@ -233,6 +235,40 @@ def rebuild_multi_index(
     return pd.MultiIndex(levels, codes, sortorder, names, verify_integrity=False)
 
 
+# Computations to come: groups, windows, samples
+
+
+def _reduce_deferred(obj: Any) -> Reduced:
+    cls = type(obj)
+    reduced: Any = obj.__reduce_ex__(5)
+    if cls.__module__.partition(".")[0] != "pandas":
+        return reduced  # type: ignore[no-any-return]
+    return rebuild_deferred, (cls.__module__, cls.__name__, pd.__version__), reduced[2]
+
+
+def rebuild_deferred(module: str, name: str, version: str) -> Any:
+    """Make an object of a class of pandas's, whose state is private to a version of pandas.
+
+    Raises
+    ------
+    DecodeError
+        It is from another version of pandas.
+    """
+    if version != pd.__version__:
+        message = f"a {name} of pandas {version} consists of what pandas {pd.__version__} does not know: "
+        message += "use the same version on both sides, or send the frame and compute there"
+        raise DecodeError(message)
+    cls = getattr(import_module(module), name)
+    return cls.__new__(cls)
+
+
+def _deferred() -> list[type]:
+    """Return the classes that all such objects inherit from, of which some are not public."""
+    public = pd.api.typing.DataFrameGroupBy, pd.api.typing.Rolling, pd.Grouper
+    names = {"BaseGroupBy", "BaseWindow", "Grouper"}
+    return [base for cls in public for base in cls.__mro__ if base.__name__ in names]
+
+
 # The registry
 
 
@@ -248,4 +284,6 @@ def register() -> None:
         provide(getattr(pd, name), _by_values(name))
     provide(pd.RangeIndex, _reduce_range)
     provide(pd.MultiIndex, _reduce_multi_index)
+    for cls in _deferred():
+        provide(cls, _reduce_deferred, subclasses=True)
     pandas_arrays.register()

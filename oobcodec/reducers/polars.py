@@ -22,15 +22,21 @@ except ImportError:
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    Needs: TypeAlias = tuple[str, Sequence[str]]
     Reduced: TypeAlias = str | tuple[Any, ...]
 
 # Polars has its text in views, which older versions of Arrow for Python cannot take apart.
 _NEWEST: Final = hasattr(getattr(pa, "DataType", None), "has_variadic_buffers")
 _LEVEL: Final = pl.CompatLevel.newest() if _NEWEST else pl.CompatLevel.oldest()
-_PLANS: Final = {
-    cls.__name__: cls
-    for cls in (pl.Expr, pl.LazyFrame, getattr(selectors, "Selector", pl.Expr))  # some versions have no such class
-}
+# Early versions have no class of selectors, or a private one.
+_SELECTOR: Final[Any] = getattr(selectors, "Selector", None) or getattr(selectors, "_selector_proxy_", pl.Expr)
+_PLANS: Final = {cls.__name__: cls for cls in (pl.Expr, pl.LazyFrame, _SELECTOR)}
+# Types that all versions have which this works with. A younger one is made another by those that do not know it.
+_OLD: Final = (
+    *(pl.Boolean, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
+    *(pl.Float32, pl.Float64, pl.Decimal, pl.String, pl.Binary, pl.Date, pl.Datetime, pl.Duration, pl.Time),
+    *(pl.Categorical, pl.Enum, pl.List, pl.Array, pl.Struct, pl.Null, pl.Object, pl.Unknown),
+)
 _PRIVATE: Final = vars(pl.DataFrame()).keys() | vars(pl.Series()).keys()
 """Names of the attributes that hold what polars pickles."""
 
@@ -41,13 +47,16 @@ def reduce_frame(frame: pl.DataFrame) -> Reduced:
     if type(frame) is pl.DataFrame and columns:
         dtypes = frame.dtypes
         if all(map(_is_carried, dtypes)):
-            return rebuild_frame, (frame.to_arrow(compat_level=_LEVEL), [_order(column) for column in columns])
+            orders = [_order(column) for column in columns]
+            return rebuild_frame, (frame.to_arrow(compat_level=_LEVEL), orders, *_needed(dtypes))
         if any(map(_is_carried, dtypes)) or not all(map(_is_pickled, dtypes)):
             return rebuild_columns, (columns,)
-    return frame.__reduce_ex__(5)
+    elif type(frame) is pl.DataFrame and frame.height:
+        return rebuild_rows, (frame.height, pl.__version__)
+    return _pickled(frame, frame.dtypes)
 
 
-def rebuild_frame(table: Any, orders: Sequence[str]) -> pl.DataFrame:
+def rebuild_frame(table: Any, orders: Sequence[str], needs: Needs | None = None) -> pl.DataFrame:
     """Rebuild a frame over the memory of an Arrow table.
 
     Parameters
@@ -56,7 +65,15 @@ def rebuild_frame(table: Any, orders: Sequence[str]) -> pl.DataFrame:
         The columns.
     orders
         For each ``"a"`` if it is known to be ascending, ``"d"`` if descending, and ``""`` otherwise.
+    needs
+        The sender's version of polars, and the names of what not all versions have.
+
+    Raises
+    ------
+    DecodeError
+        This polars does not have it all.
     """
+    _check(needs)
     frame: Any = pl.from_arrow(table, rechunk=False)
     if frame.columns != table.column_names:
         frame.columns = table.column_names  # polars replaces an empty name
@@ -64,6 +81,21 @@ def rebuild_frame(table: Any, orders: Sequence[str]) -> pl.DataFrame:
         if order:
             frame.replace_column(i, frame.to_series(i).set_sorted(descending=order == "d"))
     return frame  # type: ignore[no-any-return]
+
+
+def rebuild_rows(height: int, version: str) -> pl.DataFrame:
+    """Rebuild a frame of so many rows without columns.
+
+    Raises
+    ------
+    DecodeError
+        This polars has none, other than that of the sender.
+    """
+    try:
+        return pl.DataFrame(height=height)
+    except TypeError as error:
+        message = f"polars {pl.__version__} has no rows without columns: install polars {version}, as the sender has"
+        raise DecodeError(message) from error
 
 
 def rebuild_columns(columns: Sequence[pl.Series]) -> pl.DataFrame:
@@ -76,20 +108,62 @@ def reduce_series(series: pl.Series) -> Reduced:
     if type(series) is pl.Series:
         if _is_carried(series.dtype):
             # As a table, whose field tells more of the type than an array does.
-            return rebuild_series, (series.to_frame().to_arrow(compat_level=_LEVEL), _order(series))
+            table = series.to_frame().to_arrow(compat_level=_LEVEL)
+            return rebuild_series, (table, _order(series), *_needed([series.dtype]))
         if not _is_pickled(series.dtype):
             return rebuild_elements, (series.name, series.to_list(), series.dtype)
-    return series.__reduce_ex__(5)
+    return _pickled(series, [series.dtype])
 
 
-def rebuild_series(table: Any, order: str) -> pl.Series:
+def rebuild_series(table: Any, order: str, needs: Needs | None = None) -> pl.Series:
     """Rebuild a series as the one column of a frame."""
-    return rebuild_frame(table, [order]).to_series()
+    return rebuild_frame(table, [order], needs).to_series()
 
 
 def rebuild_elements(name: str, elements: Sequence[Any], dtype: pl.DataType) -> pl.Series:
     """Rebuild a series from Python's objects."""
     return pl.Series(name, elements, dtype)
+
+
+def _pickled(obj: pl.DataFrame | pl.Series, dtypes: Sequence[pl.DataType]) -> Reduced:
+    """Take something apart as polars does it, with what a receiver needs to have."""
+    reduced: Any = obj.__reduce_ex__(5)
+    needs = _needed(dtypes)
+    return (rebuild_pickled, (*reduced[1], *needs), *reduced[2:]) if needs else reduced
+
+
+def rebuild_pickled(cls: Any, needs: Needs) -> Any:
+    """Make a frame or a series, whose state is what polars pickles, if this polars has what that needs."""
+    _check(needs)
+    return cls.__new__(cls)
+
+
+def _needed(dtypes: Sequence[pl.DataType]) -> tuple[Needs, ...]:
+    """Return what a receiver needs to have, as an argument that is left out if all versions do."""
+    names = {name for dtype in dtypes for name in _younger(dtype)}
+    return ((pl.__version__, sorted(names)),) if names else ()
+
+
+def _check(needs: Needs | None) -> None:
+    version, names = needs or ("", ())
+    missing = [name for name in names if name not in vars(pl)]
+    if missing:
+        message = f"polars {pl.__version__} has no {missing[0]}: install polars {version}, as the sender has"
+        raise DecodeError(message)
+
+
+@lru_cache(maxsize=1024)
+def _younger(dtype: Any) -> frozenset[str]:
+    """Return what of this type not all versions have: those without would make another type of it."""
+    if isinstance(dtype, pl.Struct):
+        return frozenset().union(*[_younger(field.dtype) for field in dtype.fields])
+    if isinstance(dtype, pl.List | pl.Array):
+        return _younger(dtype.inner)
+    if isinstance(dtype, pl.Categorical):
+        named = hasattr(dtype, "categories") and not dtype.categories.is_global()
+        return frozenset({"Categories"} if named else ())
+    cls = dtype if isinstance(dtype, type) else type(dtype)  # polars itself has a class for a dtype now and then
+    return frozenset(() if cls in _OLD else {cls.__name__})
 
 
 def _order(series: pl.Series) -> str:

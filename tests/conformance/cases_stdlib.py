@@ -13,6 +13,7 @@ import pathlib
 import pickle
 import re
 import uuid
+import warnings
 import zoneinfo
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -84,6 +85,12 @@ def _attributed(cls, *arguments):
     return one
 
 
+def _characters():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # which Python 3.13 has for the typecode
+        return array.array("u", "schön " * 1000)
+
+
 def _cycle():
     one = [1]
     one.append({"self": one, "twice": [one, one]})
@@ -127,7 +134,7 @@ CASES = [
     case("memoryview, reversed", lambda: memoryview(bytes(range(256)) * 40)[::-1], arrives=lambda: memoryview(bytes(range(256)) * 40)[::-1]),
     case("memoryview, empty", lambda: memoryview(b"")),
     *[case(f"array.array {c!r}", lambda c=c: array.array(c, list(range(100)) * (N // 25)), N * 4 * array.array(c).itemsize) for c in "bBhHiIlLqQfd"],
-    case("array.array of text", lambda: array.array("u", "schön " * 1000)),
+    case("array.array of text", _characters),
     case("array.array, empty", lambda: array.array("f")),
     case("PickleBuffer", lambda: pickle.PickleBuffer(bytearray(8 * N)), 8 * N, arrives=lambda: memoryview(bytearray(8 * N))),
     case("list of floats", lambda: [i / 7 for i in range(10_000)]),

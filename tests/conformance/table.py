@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LIBRARIES = ("stdlib", "numpy", "torch", "pandas", "pyarrow", "polars")
+LIBRARIES = ("stdlib", "numpy", "torch", "pandas", "pyarrow", "polars", "jax", "tensorflow", "scipy", "xarray")
 N = 1 << 17
 """Elements of most objects: a megabyte of floats."""
 

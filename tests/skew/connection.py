@@ -13,7 +13,7 @@ from oobcodec.sockets import recv
 from . import peer
 
 PEER = Path(peer.__file__)
-HERE = {"versions": peer.VERSIONS, "known": {*peer.KNOWN, *peer.CASES}}
+HERE = {"versions": peer.VERSIONS, "known": {*peer.MAKERS}}
 
 
 class Connection:

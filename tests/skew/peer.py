@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from conformance.comparison import Comparison
 from conformance.table import LIBRARIES, table
-from specimens import SPECIMENS, Specimen, assert_same, registered
+from skew.mapped import mapped
+from specimens import SPECIMENS, assert_same, registered
 
 import oobcodec
 from oobcodec.sockets import recv, send
@@ -36,38 +37,39 @@ MEANING = {
     "random_generators": lambda generators: [_drawn(generator) for generator in generators],
     "functions": lambda functions: [functions[0] is np.add, functions[1] is np.linalg.norm, *map(repr, functions)],
 }
-KNOWN = {**SPECIMENS, **{name: Specimen(make, make) for name, make in OTHERS.items()}}
+KNOWN = {*SPECIMENS, *OTHERS}
 CASES = table()
+MAKERS = {name: it.make for name, it in {**SPECIMENS, **CASES}.items()} | OTHERS
 VERSIONS = {library: version(library) for library in LIBRARIES[1:] if find_spec(library)} | {"python": PYTHON}
 
 
 def make(name):
     """Return the specimen of a name, or the case of a library and a name."""
-    return CASES[name].make() if name in CASES else KNOWN[name].make()
+    return MAKERS[name]()
 
 
-def compare(name, got):
-    """Raise an AssertionError if an object is not the one of that name."""
-    if name in CASES:
-        case = CASES[name]
-        lost = Comparison(got, (case.arrives or case.make)()).lost
-        assert not lost, "; ".join(f"{aspect}: {text}" for aspect, text in lost.items())
-    elif name in MEANING:
-        assert MEANING[name](got) == MEANING[name](OTHERS[name]()), f"{got!r} is not what {name!r} is"
-    else:
-        assert_same(got, KNOWN[name].arrives())
-
-
-def verdict(name, sock):
-    """Receive the object of that name, and say how it went."""
+def verdict(name, sock, sender):
+    """Receive the object of that name from a sender with these versions, and say how it went."""
     try:
         got = recv(sock)
     except oobcodec.DecodeError as error:
         return f"refused: {error}"
     except Exception as error:  # noqa: BLE001  # whatever it is, the test is told
         return f"raised {type(error).__name__}: {error}"
+    if name in MEANING:
+        return "same" if MEANING[name](got) == MEANING[name](OTHERS[name]()) else f"another: {got!r}"
+    if name in SPECIMENS:
+        return _compared(got, SPECIMENS[name])
+    case = CASES.get(name)
+    lost = Comparison(got, (case.arrives or case.make)(), sent=False).lost if case else f"a {type(got)}, unknown here"
+    if any(not Comparison(got, want, sent=False).lost for want in mapped(name, sender) if lost):
+        return "mapped"
+    return f"another: {lost}" if lost else "same"
+
+
+def _compared(got, specimen):
     try:
-        compare(name, got)
+        assert_same(got, specimen.arrives())
     except AssertionError as error:
         return f"another: {error}"
     return "same"
@@ -75,13 +77,13 @@ def verdict(name, sock):
 
 def main(port):
     with socket.create_connection(("127.0.0.1", port)) as sock, registered():
-        send(sock, {"versions": VERSIONS, "known": {*KNOWN, *CASES}})
+        send(sock, {"versions": VERSIONS, "known": {*MAKERS}})
         while True:
             try:
-                order, name = recv(sock)
+                order, name, versions = recv(sock)
             except EOFError:
                 return
-            send(sock, verdict(name, sock) if order == "take" else make(name))
+            send(sock, verdict(name, sock, versions) if order == "take" else make(name))
 
 
 if __name__ == "__main__":
