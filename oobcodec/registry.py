@@ -41,6 +41,7 @@ _OWN: Final = {
     "pandas": ["oobcodec.reducers.pandas"],
     "polars": ["oobcodec.reducers.polars"],
     "pyarrow": ["oobcodec.reducers.arrow"],
+    "scipy": ["oobcodec.reducers.scipy"],
     "tensorflow": ["oobcodec.reducers.tensorflow"],
     "torch": ["oobcodec.reducers.torch"],
 }
