@@ -35,8 +35,10 @@ check: .venv/.ready ## lint, format, types, architecture, markup
 environments: .venv/.ready ## build the environments with other Pythons, older libraries, and TensorFlow
 	@$(bin)/python tests/environments.py
 
-bench: .venv/.ready ## run the benchmarks
-	@$(bin)/python -m benchmarks
+bench: .venv/.ready ## run the benchmarks, and the conformance table, beside other serializers
+	@$(bin)/python tests/environments.py peers
+	@.venvs/peers/bin/python -m benchmarks
+	@.venvs/peers/bin/python -m tests.conformance
 
 format: .venv/.ready ## put the code into the one format
 	$(bin)/ruff check --fix

@@ -1,6 +1,7 @@
 """Environments that differ from the one that runs the tests: another Python, older libraries, TensorFlow.
 
-``python tests/environments.py`` builds those that are missing or out of date, and says which it cannot build.
+``python tests/environments.py`` builds those that are missing or out of date, and says which it cannot build; with names,
+only these.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ SKEWED = {
 }
 SKEWED["oldest"] = Environment("3.11", OLDEST)
 ENVIRONMENTS = {**SKEWED, "tensorflow": Environment(THIS, extra="test-tensorflow")}
+ON_REQUEST = {"peers": Environment(THIS, extra="test,peers")}
 
 
 def available() -> dict[str, Path]:
@@ -98,8 +100,10 @@ def build(name: str, it: Environment, interpreter: Path | str) -> None:
     (HOME / name / "recipe").write_text(recipe(it), encoding="utf-8")
 
 
-def main() -> None:
-    for name, it in ENVIRONMENTS.items():
+def main(*names: str) -> None:
+    for name, it in (ENVIRONMENTS | ON_REQUEST).items():
+        if name not in (names or ENVIRONMENTS):
+            continue
         what = f".venvs/{name} (Python {it.python}, {', '.join(it.requirements) or it.extra})"
         if is_ready(name, it):
             print(f"{what}: up to date")
@@ -111,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
