@@ -1,7 +1,7 @@
 """Environments that differ from the one that runs the tests: another Python, older libraries, TensorFlow.
 
-``python tests/environments.py`` builds those that are missing or out of date, and says which it cannot build; with names,
-only these.
+``python tests/environments.py`` builds those that are missing or out of date, and says which it cannot build; with
+names it builds these.
 """
 
 from __future__ import annotations

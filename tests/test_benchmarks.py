@@ -74,6 +74,19 @@ def test_table_without_rich(tmp_path):
     assert "┃" not in done.stdout
 
 
+def test_peers_that_lose_nothing_are_measured(tmp_path):
+    path = tmp_path / "figures.json"
+    done = run("--quick", "--only", "ten rows of it", "--json", path)
+    assert done.returncode == 0, done.stderr
+    dumping, loading, shipped = json.loads(path.read_text())["results"]
+    for result in (dumping, loading):
+        assert {"oobcodec", "pickle5", "cloudpickle"} <= result["measured"].keys()
+        others = [seconds for name, seconds in result["measured"].items() if name != "oobcodec"]
+        assert result["figure"] == result["measured"]["oobcodec"] / min(others)
+    assert shipped["measured"]["oobcodec"] < 4096
+    assert shipped["measured"]["pickle5"] > 1_000_000
+
+
 def test_unknown_benchmark_is_refused():
     done = run("--only", "nothing")
     assert done.returncode == 2

@@ -37,22 +37,35 @@ class Court:
         self._pool = None
 
     def lost_by(self, *what):
-        """Return what a peer loses of a case."""
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        """Return what a peer loses of a case, by context."""
+        self.start()
         try:
             return self._pool.submit(lost_by, *what).result(PATIENCE)
         except BrokenProcessPool:
             self._pool = None
-            return {context: {"error": "the process crashed"} for context in CONTEXTS}
+            return _failed("the process crashed")
         except TimeoutError:
             self.close()
-            return {context: {"error": f"nothing after {PATIENCE} seconds"} for context in CONTEXTS}
+            return _failed(f"nothing after {PATIENCE} seconds")
+
+    def start(self):
+        """Start the process, if it does not run."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+            self._pool.submit(int).result(PATIENCE)
+
+    def kill(self):
+        """Stop the process, whatever it does."""
+        for process in self._pool._processes.values():
+            process.kill()
 
     def close(self):
-        """Stop the process, even if it hangs."""
+        """Stop the process, if there is one."""
         if self._pool is not None:
-            for process in self._pool._processes.values():
-                process.kill()
+            self.kill()
             self._pool.shutdown()
             self._pool = None
+
+
+def _failed(text):
+    return {context: {"error": text} for context in CONTEXTS}
