@@ -31,6 +31,7 @@ VERSION = 1
 _PRELUDE = Struct("<3sBHHQQ")
 PRELUDE_SIZE = _PRELUDE.size
 
+_PLACEMENT = (int, int, int, bool)
 _FIELDS = 7
 SMALL = 512
 """Bytes up to which a header is worth remembering: repeated messages of one shape are the rule."""
@@ -188,14 +189,13 @@ def _checked(fields: Any) -> Header:
 
 
 def _check_placement(index: int, place: Any, lengths: tuple[int, ...], pickle_frames: int) -> None:
-    match place:
-        case (int(frame), int(offset), int(length), bool()) if bool not in map(type, (frame, offset, length)):
-            if not pickle_frames < frame <= len(lengths):
-                message = f"buffer {index} lies in frame {frame}; buffers lie in {1 + pickle_frames} to {len(lengths)}"
-                raise HeaderError(message)
-            if offset < 0 or length < 0 or offset + length > lengths[frame - 1]:
-                message = f"buffer {index} ends at {offset + length} in frame {frame} of {lengths[frame - 1]} bytes"
-                raise HeaderError(message)
-        case _:
-            message = f"buffer {index} is placed at {place!r}, not at [frame, offset, length, read-only]"
-            raise HeaderError(message)
+    if type(place) is not tuple or tuple(map(type, place)) != _PLACEMENT:
+        message = f"buffer {index} is placed at {place!r}, not at [frame, offset, length, read-only]"
+        raise HeaderError(message)
+    frame, offset, length, _ = place
+    if not pickle_frames < frame <= len(lengths):
+        message = f"buffer {index} lies in frame {frame}; buffers lie in {1 + pickle_frames} to {len(lengths)}"
+        raise HeaderError(message)
+    if offset < 0 or length < 0 or offset + length > lengths[frame - 1]:
+        message = f"buffer {index} ends at {offset + length} in frame {frame} of {lengths[frame - 1]} bytes"
+        raise HeaderError(message)
