@@ -7,7 +7,6 @@ serialize an object is to leave out a part of it. Every serializer loads from fr
 from __future__ import annotations
 
 import io
-import sys
 from contextlib import redirect_stderr
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -79,29 +78,30 @@ WORKLOADS = {
 
 
 def measure(name: str, effort: Effort) -> list[Result]:
-    """Return the ratios to the best peer that is right, and say what the others lose."""
+    """Return the ratios to the best peer that is right, beside the times of those that lose something."""
     workload = WORKLOADS[name]
     obj = workload.make()
-    found = [peer for peer in map(peers.find, peers.NAMES) if peer]
-    right = [peer for peer in found if _arrives(peer, obj)]
-    messages = {peer.name: peer.dumps(obj) for peer in right}
-    dumping = {peer.name: Contender("dumps(obj)", {"dumps": peer.dumps, "obj": obj}) for peer in right}
-    loading = {}
-    for peer in right:
-        head, buffers = messages[peer.name]
+    found = {peer: _lost(peer, obj) for peer in map(peers.find, peers.NAMES) if peer}
+    able = {peer: _label(peer, lost) for peer, lost in found.items() if "error" not in lost}
+    right = {label for peer, label in able.items() if not found[peer] and peer.name != "oobcodec"}
+    dumping, loading, shipped = {}, {}, {}
+    for peer, label in able.items():
+        head, buffers = peer.dumps(obj)
+        shipped[label] = float(peer.sizes(head, buffers)[1])
+        dumping[label] = Contender("dumps(obj)", {"dumps": peer.dumps, "obj": obj})
         names = {"loads": peer.loads, "head": head, "buffers": [bytearray(buffer) for buffer in buffers]}
-        loading[peer.name] = Contender("loads(head, buffers)", names)
+        loading[label] = Contender("loads(head, buffers)", names)
     results = [
-        _against_best(name, "dumps", best_times(dumping, effort), workload.dumps_bar),
-        _against_best(name, "loads", best_times(loading, effort), workload.loads_bar),
+        _against_best(name, "dumps", best_times(dumping, effort), right, workload.dumps_bar),
+        _against_best(name, "loads", best_times(loading, effort), right, workload.loads_bar),
     ]
     if workload.shipped_bar:
-        shipped = {peer.name: float(peer.sizes(*messages[peer.name])[1]) for peer in right}
         results.append(Result(name, "shipped", shipped["oobcodec"] / 1024, workload.shipped_bar, "KiB", shipped))
     return results
 
 
-def _arrives(peer: peers.Peer, obj: object) -> bool:
+def _lost(peer: peers.Peer, obj: object) -> dict[str, str]:
+    """Return what a peer loses of an object, but for the chunks that its memory is divided into."""
     from tests.conformance.judgement import judge  # noqa: PLC0415
     from tests.conformance.table import Case, table  # noqa: PLC0415
 
@@ -111,12 +111,12 @@ def _arrives(peer: peers.Peer, obj: object) -> bool:
             lost = judge(peer, Case("", lambda: obj), "alone").lost
         except Exception as error:  # noqa: BLE001  # whatever a peer raises
             lost = {"error": f"{type(error).__name__}: {error}"}
-    for aspect, text in lost.items():
-        print(f"  {peer.name} {peer.version} is out: {aspect}: {text}", file=sys.stderr)
-    return not lost
+    return {aspect: text for aspect, text in lost.items() if "chunk_lengths" not in text}
 
 
-def _against_best(name: str, operation: str, seconds: dict[str, float], bar: float) -> Result:
-    ours = seconds["oobcodec"]
-    best = min(amount for peer, amount in seconds.items() if peer != "oobcodec")
-    return Result(name, operation, ours / best, bar, "x", seconds)
+def _label(peer: peers.Peer, lost: dict[str, str]) -> str:
+    return f"{peer.name} (loses {lost[min(lost)]})" if lost else peer.name
+
+
+def _against_best(name: str, operation: str, seconds: dict[str, float], right: set[str], bar: float) -> Result:
+    return Result(name, operation, seconds["oobcodec"] / min(seconds[peer] for peer in right), bar, "x", seconds)
