@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickletools
 import subprocess
 import sys
 import textwrap
@@ -13,11 +14,48 @@ import oobcodec
 from oobcodec.header import decode
 
 KIB = 1024
+SECRET = 0x5EC4E75EC4E75EC4
 
 
 def roundtrip(obj, **options):
     """Return what arrives of an object."""
     return oobcodec.loads(oobcodec.dumps(obj), **options)
+
+
+def received(frames, memory=bytearray):
+    """Return the frames as a receiver has them: other memory, writable or not."""
+    return [memory(frame) for frame in frames]
+
+
+def transferred(obj, memory=bytearray):
+    """Return what arrives of an object in other memory."""
+    return oobcodec.loads(received(oobcodec.dumps(obj), memory))
+
+
+def weight(frames):
+    """Return the bytes of all frames but the header."""
+    return sum(frame.nbytes for frame in frames[1:])
+
+
+def shipped(frames):
+    """Return the bytes of all buffers, where the stream is one frame."""
+    return weight(frames[1:])
+
+
+def in_band(frames):
+    """Return the bytes of the header and of the stream, where that is one frame."""
+    return frames[0].nbytes + frames[1].nbytes
+
+
+def names(frames):
+    """Return all strings of the stream, where that is one frame: among them the modules that it names."""
+    return [argument for _, argument, _ in pickletools.genops(bytes(frames[1])) if isinstance(argument, str)]
+
+
+def holds_secret(frames):
+    """Tell whether the number that stands for what others must not see is anywhere in a message."""
+    message = b"".join(frames)
+    return SECRET.to_bytes(8, "little") in message or SECRET.to_bytes(8, "big") in message
 
 
 def head(frames):

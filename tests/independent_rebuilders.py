@@ -114,7 +114,6 @@ NUMPY = {
     "set_fields": set_fields,
     "rebuild_strings": strings,
     "rebuild_view": lambda cls, one: one.view(attrgetter(CLASSES[cls])(np) if isinstance(cls, str) else cls),
-    "set_attributes": set_attributes,
 }
 SCALARS = {
     "rebuild_bool": np.bool_,
@@ -136,6 +135,7 @@ DTYPES = {
     ),
 }
 LIBRARIES = {
+    "attributes": {"set_attributes": set_attributes},
     "numpy": NUMPY,
     "numpy_scalars": SCALARS,
     "numpy_dtypes": DTYPES,

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import weakref
+from importlib.metadata import version
 from pickle import PickleBuffer
 
 import cloudpickle
@@ -447,6 +448,21 @@ def test_missing_module_of_a_plain_message(tmp_path, monkeypatch):
     write_module(tmp_path, "shelf", "import joinery")
     with pytest.raises(DecodeError, match=r"the message needs the module 'joinery': install it on this side"):
         oobcodec.loads(frames)
+
+
+@pytest.mark.parametrize("module", ["msgpack._core", "msgpack._core.inner"])
+def test_module_that_the_version_here_does_not_have(module):
+    name = bytes([len(module)]) + module.encode()
+    text = rf"the message needs the module 'msgpack\._core.*', which msgpack {version('msgpack')} does not have: "
+    with pytest.raises(DecodeError, match=text + "install the sender's version of it"):
+        oobcodec.loads(pickled(b"\x80\x05\x8c" + name + b"\x8c\x01C\x93."))
+
+
+def test_module_that_a_package_of_no_version_does_not_have(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    write_module(tmp_path, "shelf.book", "")
+    with forgotten_modules("shelf"), pytest.raises(DecodeError, match=r"'shelf\.box', which shelf does not have here"):
+        oobcodec.loads(pickled(b"\x80\x05\x8c\x09shelf.box\x8c\x01C\x93."))
 
 
 # Exceptions of the user

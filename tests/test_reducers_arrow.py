@@ -6,26 +6,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from helpers import run_python
+from helpers import received, run_python, transferred, weight
 
 from oobcodec.codec import dumps, loads
 from oobcodec.errors import DecodeError, EncodeError
 from oobcodec.reducers import arrow, arrow_nodes
 
 arrow.register()
-
-
-def received(frames, memory=bytearray):
-    """Return the frames as a receiver has them: other memory, writable or not."""
-    return [memory(frame) for frame in frames]
-
-
-def round_trip(obj, memory=bytearray):
-    return loads(received(dumps(obj), memory))
-
-
-def shipped(frames):
-    return sum(frame.nbytes for frame in frames[1:])
 
 
 class Celsius(pa.ExtensionType):
@@ -78,11 +65,11 @@ def test_types_fields_and_schemas(data_type):
     field = pa.field("name", data_type, nullable=data_type == pa.null(), metadata={b"key": b"\xff"})
     schema = pa.schema([field, FIELD], metadata={b"pandas": b"{}"})
     for obj in (data_type, field, schema):
-        back = round_trip(obj)
+        back = transferred(obj)
         assert type(back) is type(obj)
         assert back.equals(obj, check_metadata=True)
-    assert round_trip(schema).metadata == schema.metadata
-    assert round_trip(data_type) == data_type
+    assert transferred(schema).metadata == schema.metadata
+    assert transferred(data_type) == data_type
 
 
 def test_extension_types_that_nobody_registered():
@@ -93,9 +80,9 @@ def test_extension_types_that_nobody_registered():
         assert max(frame.nbytes for frame in frames) == 16_000
         back = loads(received(frames))
         assert back == obj
-        assert round_trip(obj[:3]) == obj[:3]
-    assert type(round_trip(array)) is Temperatures
-    assert round_trip(array).type.places == 3
+        assert transferred(obj[:3]) == obj[:3]
+    assert type(transferred(array)) is Temperatures
+    assert transferred(array).type.places == 3
 
 
 def make_table():
@@ -113,7 +100,7 @@ def make_table():
 def test_tables_keep_their_chunks_and_metadata(memory):
     table = make_table()
     for obj in (table, table[3:999], table[1001:1500], table[:0], table.select(["s"]), table["f"], table["f"][990:]):
-        back = round_trip({"nested": [Holder(obj), lambda: 0]}, memory)["nested"][0].table
+        back = transferred({"nested": [Holder(obj), lambda: 0]}, memory)["nested"][0].table
         back.validate(full=True)
         assert back == obj
         if isinstance(obj, pa.Table):
@@ -129,16 +116,16 @@ def test_rows_without_columns(rows):
     table = make_table()[:rows].select([])
     batch = make_table().to_batches()[0][:rows].select([])
     for obj in (table, batch):
-        back = round_trip(obj)
+        back = transferred(obj)
         assert type(back) is type(obj)
         assert back.num_rows == rows
         assert back.schema.equals(obj.schema, check_metadata=True)
-    assert round_trip(pa.chunked_array([], pa.int8())).type == pa.int8()
+    assert transferred(pa.chunked_array([], pa.int8())).type == pa.int8()
 
 
 def test_batches():
     for batch in (make_table().to_batches()[0], make_table().to_batches()[1][3:50]):
-        back = round_trip(batch)
+        back = transferred(batch)
         back.validate(full=True)
         assert back.equals(batch, check_metadata=True)
 
@@ -149,29 +136,29 @@ def test_one_memory_travels_once():
     buffer = array.buffers()[1]
     shared = [table, array, array[5000:], table[100:90_000], buffer, buffer.slice(80, 8000), np.asarray(array)]
     frames = dumps(shared)
-    assert shipped(frames) < 1.05 * buffer.size
+    assert weight(frames) < 1.05 * buffer.size
     assert pa.py_buffer(frames[2]).address == buffer.address
     back = loads(received(frames))
     assert back[0] == table
     assert back[5].equals(buffer.slice(80, 8000))
     assert back[1].buffers()[1].address == back[4].address == back[6].ctypes.data
-    assert round_trip([table, table])[0] is not table
-    first, second = round_trip([table, table])
+    assert transferred([table, table])[0] is not table
+    first, second = transferred([table, table])
     assert first is second
 
 
 def test_ten_rows_of_a_million():
     table = pa.table({"f": pa.array([1.5] * 1_000_000), "s": pa.array(["abc"] * 1_000_000)})
     frames = dumps(table[500_001:500_011])
-    assert shipped(frames) <= 4096
+    assert weight(frames) <= 4096
     frames = dumps(table)
     assert frames[1].nbytes <= 8192
-    assert shipped(frames) <= 1.05 * table.nbytes
+    assert weight(frames) <= 1.05 * table.nbytes
 
 
 def test_memory_of_numpy_stays_its_memory():
     numbers = np.arange(1000.0)
-    back_array, back = round_trip([numbers, pa.array(numbers)])
+    back_array, back = transferred([numbers, pa.array(numbers)])
     assert back_array.flags.writeable
     back_array[0] = 7
     assert back[0].as_py() == 7
@@ -180,7 +167,7 @@ def test_memory_of_numpy_stays_its_memory():
 @pytest.mark.parametrize("memory", [bytearray, bytes])
 def test_buffers(memory):
     for buffer in (pa.py_buffer(b"x" * 2000), pa.py_buffer(b""), pa.py_buffer(bytearray(5000)).slice(3, 4000)):
-        back = round_trip(buffer, memory)
+        back = transferred(buffer, memory)
         assert back.equals(buffer)
         assert back.is_mutable == (buffer.is_mutable and (memory is bytearray or not buffer.size))
 
@@ -199,7 +186,7 @@ SCALARS = [
 @pytest.mark.parametrize("value", SCALARS, ids=repr)
 def test_scalars(value):
     scalar = value if isinstance(value, pa.Scalar) else pa.scalar(value)
-    back = round_trip(scalar)
+    back = transferred(scalar)
     assert type(back) is type(scalar)
     assert back.type == scalar.type
     assert back.equals(scalar)
@@ -211,7 +198,7 @@ def test_tensors():
         tensor = pa.Tensor.from_numpy(array, names)
         with pytest.raises(TypeError):
             pickle.dumps(tensor)
-        back = round_trip(tensor)
+        back = transferred(tensor)
         assert back.equals(tensor)
         assert back.dim_names == tensor.dim_names
     frames = dumps(pa.Tensor.from_numpy(numbers))
@@ -240,7 +227,7 @@ def test_sparse_tensors(cls, memory):
 def test_sparse_coordinates_in_any_order():
     coordinates = np.array([[1, 0], [0, 1], [0, 1]])
     tensor = pa.SparseCOOTensor.from_numpy(np.array([1.0, 2.0, np.nan]), coordinates, (2, 3))
-    back = round_trip(tensor)
+    back = transferred(tensor)
     assert not back.has_canonical_format
     for part, expected in zip(back.to_numpy(), tensor.to_numpy(), strict=True):
         assert np.array_equal(part, expected, equal_nan=True)
@@ -257,7 +244,7 @@ def test_a_type_from_the_future_goes_arrows_own_way(monkeypatch):
     monkeypatch.delitem(arrow_nodes._LAYOUTS, pa.int8().id)
     table = pa.table({"known": pa.array([1.5] * 1000), "unknown": pa.array([1] * 1000, pa.int8())})
     for obj in (table, table["unknown"], table["unknown"].chunk(0), table.to_batches()[0]):
-        assert round_trip(obj) == obj
+        assert transferred(obj) == obj
 
 
 def test_the_other_byte_order_is_refused():

@@ -150,11 +150,50 @@ def test_keys_that_the_user_defined_go_the_way_of_jax():
     run_python(code)
 
 
+@pytest.mark.parametrize("kind", ["threefry2x32", "rbg", "unsafe_rbg", None])
+def test_keys_of_early_jax_are_known_by_comparison(monkeypatch, kind):
+    class Kind:
+        """What JAX 0.4 says of a kind: what it is equal to, and nothing else."""
+
+        def __init__(self, name):
+            self.name = name
+
+        def __eq__(self, other):
+            return self.name == other.name
+
+        def __hash__(self):
+            return hash(self.name)
+
+    key_impl = jax.random.key_impl
+    monkeypatch.setattr(jax.random, "key_impl", lambda keys: Kind(str(key_impl(keys))))
+    assert reducers._name_of(Kind(kind)) == kind
+    if kind is not None:
+        _, (data, name) = reducers.reduce_keys(jax.random.key(7, impl=kind))
+        assert name == kind
+        assert jnp.array_equal(data, jax.random.key_data(jax.random.key(7, impl=kind)))
+
+
 def test_keys_that_were_used_stay_so():
     keys = jax.random.key(7)
     keys._consumed = True
     assert round_trip(keys)._consumed is True
     assert round_trip(jax.random.key(7))._consumed is False
+
+
+def test_shape_arrives_without_what_is_private_to_a_version():
+    shape = jax.ShapeDtypeStruct((3, 4), jnp.bfloat16)
+    assert reducers.reduce_shape(shape) == (reducers.rebuild_shape, ((3, 4), jnp.dtype("bfloat16")))
+    keys = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+    assert round_trip([shape, keys]) == [shape, keys]
+
+
+def test_shape_with_more_than_that_goes_the_way_of_jax():
+    shape = jax.eval_shape(lambda: jnp.asarray(1.5))
+    shape = shape if shape.weak_type else jax.ShapeDtypeStruct((), "f4", weak_type=True)
+    assert reducers.reduce_shape(shape)[0] is not reducers.rebuild_shape
+    back = round_trip(shape)
+    assert back == shape
+    assert back.weak_type
 
 
 def test_a_kind_of_keys_that_is_unknown_is_named():

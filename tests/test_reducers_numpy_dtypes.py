@@ -1,16 +1,13 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers import transferred
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
-from oobcodec.codec import dumps, loads
+from oobcodec.codec import dumps
 from oobcodec.errors import DecodeError
 from oobcodec.reducers import numpy_dtypes as reducers
-
-
-def round_trip(obj):
-    return loads([bytearray(frame) for frame in dumps(obj)])
 
 
 class Body(np.void):
@@ -65,21 +62,21 @@ def assert_equal(actual, expected):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_dtype_arrives_with_all_that_belongs_to_it(dtype):
-    assert_equal(round_trip(dtype), dtype)
-    assert_equal(round_trip(np.zeros(3, dtype)).dtype, np.zeros(3, dtype).dtype)
+    assert_equal(transferred(dtype), dtype)
+    assert_equal(transferred(np.zeros(3, dtype)).dtype, np.zeros(3, dtype).dtype)
 
 
 @given(hnp.array_dtypes(allow_subarrays=True) | hnp.nested_dtypes() | hnp.scalar_dtypes())
 @settings(max_examples=300)
 def test_any_dtype_arrives(dtype):
-    assert_equal(round_trip(dtype), dtype)
+    assert_equal(transferred(dtype), dtype)
 
 
 @pytest.mark.parametrize("coerce", [True, False])
 @pytest.mark.parametrize("na", [(), (None,), (np.nan,), (float("nan"),), ("NA",), (Body,)])
 def test_dtypes_of_strings_of_any_length(coerce, na):
     dtype = np.dtypes.StringDType(coerce=coerce, **({"na_object": na[0]} if na else {}))
-    back = round_trip(dtype)
+    back = transferred(dtype)
     assert back == dtype
     assert back.coerce is coerce
     assert hasattr(back, "na_object") == bool(na)

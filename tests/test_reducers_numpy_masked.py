@@ -1,16 +1,8 @@
 import numpy as np
 import pytest
+from helpers import received, transferred
 
 from oobcodec.codec import dumps, loads
-
-
-def received(frames, memory=bytearray):
-    """Return the frames as a receiver has them: other memory, writable or not."""
-    return [memory(frame) for frame in frames]
-
-
-def round_trip(obj, memory=bytearray):
-    return loads(received(dumps(obj), memory))
 
 
 def assert_equal(actual, expected):
@@ -50,9 +42,9 @@ class Slotted(np.ma.MaskedArray):
 def test_data_and_mask_arrive(dtype, mask, count):
     masks = {"some": np.arange(count) % 3 == 0, "all": True, "none": False, "nomask": np.ma.nomask}
     array = np.ma.MaskedArray(np.zeros(count, dtype), masks[mask])
-    assert_equal(round_trip(array), array)
-    assert_equal(round_trip(array[::2]), array[::2])
-    assert_equal(round_trip(array[:0]), array[:0])
+    assert_equal(transferred(array), array)
+    assert_equal(transferred(array[::2]), array[::2])
+    assert_equal(transferred(array[:0]), array[:0])
 
 
 def test_data_and_mask_travel_uncopied():
@@ -78,7 +70,7 @@ def test_fill_value_hardness_and_sharing(fill_value, hard, shared):
     array = np.ma.MaskedArray([1.0, 2.0], [False, True], fill_value=fill_value, hard_mask=hard)
     if not shared:
         array.unshare_mask()
-    back = round_trip(array)
+    back = transferred(array)
     assert_equal(back, array)
     back[1] = 5
     assert (back[1] is np.ma.masked) == hard
@@ -86,17 +78,17 @@ def test_fill_value_hardness_and_sharing(fill_value, hard, shared):
 
 def test_structures_objects_and_their_elements():
     array = np.ma.MaskedArray([(1, 2.5), (3, 4.5)], mask=[(0, 1), (1, 0)], dtype="i4,f8", fill_value=(9, 9))
-    assert_equal(round_trip(array), array)
-    assert_equal(round_trip(array["f0"]), array["f0"])
+    assert_equal(transferred(array), array)
+    assert_equal(transferred(array["f0"]), array["f0"])
     element = array[0]
-    back = round_trip(element)
+    back = transferred(element)
     assert type(back) is type(element)
     assert back[0] == 1
     assert back[1] is np.ma.masked
     inner = np.arange(1000.0)
     objects = np.ma.MaskedArray(np.array([None, None, "a"], object), [0, 1, 0])
     objects.data[0] = inner
-    back = round_trip(objects)
+    back = transferred(objects)
     assert np.array_equal(back[0], inner)
     assert back[1] is np.ma.masked
     assert len(dumps(objects)) == 3
@@ -104,35 +96,35 @@ def test_structures_objects_and_their_elements():
 
 def test_the_class_of_the_data_arrives():
     array = np.ma.MaskedArray(np.arange(4.0).reshape(2, 2).view(np.matrix), [[0, 1], [0, 0]])
-    assert_equal(round_trip(array), array)
-    assert type(round_trip(array).data) is np.matrix
+    assert_equal(transferred(array), array)
+    assert type(transferred(array).data) is np.matrix
 
 
 def test_the_masked_constant_is_the_one_of_the_process():
-    assert round_trip(np.ma.masked) is np.ma.masked
-    assert round_trip([np.ma.masked, {"k": np.ma.masked}])[1]["k"] is np.ma.masked
+    assert transferred(np.ma.masked) is np.ma.masked
+    assert transferred([np.ma.masked, {"k": np.ma.masked}])[1]["k"] is np.ma.masked
 
 
 def test_subclasses_keep_class_and_attributes():
     array = Tagged([1, 2, 3], tag=["t"], mask=[0, 1, 0])
     array._optinfo["note"] = "kept"
     array.later = 5
-    back = round_trip(array)
+    back = transferred(array)
     assert_equal(back, array)
     assert back.tag == ["t"]
     assert back.later == 5
     assert back._basedict is back._optinfo
     slotted = np.ma.MaskedArray([1, 2], [0, 1]).view(Slotted)
     slotted.label = "name"
-    assert_equal(round_trip(slotted), slotted)
-    assert round_trip(slotted).label == "name"
+    assert_equal(transferred(slotted), slotted)
+    assert transferred(slotted).label == "name"
 
 
 def test_a_mask_that_two_arrays_share_is_one_mask_again():
     mask = np.zeros(3000, bool)
     left, right = np.ma.MaskedArray(np.zeros(3000), mask), np.ma.MaskedArray(np.ones(3000), mask)
     left._mask = right._mask = mask
-    left, right = round_trip([left, right])
+    left, right = transferred([left, right])
     left.mask[5] = True
     assert right.mask[5]
 

@@ -1,11 +1,10 @@
-import pickletools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import run_python, write_module
+from helpers import SECRET, holds_secret, names, received, run_python, shipped, transferred, write_module
 
 from oobcodec.codec import dumps, loads
 from oobcodec.errors import DecodeError
@@ -17,26 +16,6 @@ arrow.register()
 reducers.register()
 
 N = 5000
-SECRET = 0x5EC4E75EC4E75EC4
-
-
-def received(frames, memory=bytearray):
-    """Return the frames as a receiver has them: other memory, writable or not."""
-    return [memory(frame) for frame in frames]
-
-
-def round_trip(obj, memory=bytearray):
-    return loads(received(dumps(obj), memory))
-
-
-def shipped(frames):
-    return sum(frame.nbytes for frame in frames[2:])
-
-
-def names(frames):
-    """Return all strings of the stream, among them the modules that it names."""
-    stream = b"".join(frames[1:2])
-    return [argument for _, argument, _ in pickletools.genops(stream) if isinstance(argument, str)]
 
 
 def assert_equal(actual, expected):
@@ -206,21 +185,21 @@ SERIES = {
 @pytest.mark.parametrize("memory", [bytearray, bytes])
 @pytest.mark.parametrize("name", INDEXES)
 def test_every_index_arrives(name, memory):
-    assert_equal(round_trip(INDEXES[name], memory), INDEXES[name])
+    assert_equal(transferred(INDEXES[name], memory), INDEXES[name])
     frame = pd.DataFrame({"a": range(len(INDEXES[name]))}, index=INDEXES[name])
-    assert_equal(round_trip(frame, memory), frame)
+    assert_equal(transferred(frame, memory), frame)
 
 
 @pytest.mark.parametrize("memory", [bytearray, bytes])
 @pytest.mark.parametrize("name", FRAMES)
 def test_every_frame_arrives(name, memory):
-    assert_equal(round_trip(FRAMES[name], memory), FRAMES[name])
+    assert_equal(transferred(FRAMES[name], memory), FRAMES[name])
 
 
 @pytest.mark.parametrize("memory", [bytearray, bytes])
 @pytest.mark.parametrize("name", SERIES)
 def test_every_series_arrives(name, memory):
-    assert_equal(round_trip(SERIES[name], memory), SERIES[name])
+    assert_equal(transferred(SERIES[name], memory), SERIES[name])
 
 
 def test_no_module_of_pandas_is_named():
@@ -244,24 +223,24 @@ def test_no_module_of_pandas_is_named():
     ids=repr,
 )
 def test_scalars_arrive(obj):
-    back = round_trip({"a": [obj]})["a"][0]
+    back = transferred({"a": [obj]})["a"][0]
     assert back == obj
     assert type(back) is type(obj)
     assert repr(back) == repr(obj)
 
 
 def test_singletons_stay_single():
-    assert round_trip([pd.NaT, pd.NA])[0] is pd.NaT
-    assert round_trip([pd.NaT, pd.NA])[1] is pd.NA
+    assert transferred([pd.NaT, pd.NA])[0] is pd.NaT
+    assert transferred([pd.NaT, pd.NA])[1] is pd.NA
 
 
 def test_what_pandas_makes_of_frames_travels_its_own_way():
     grouped = MIXED.groupby("c", observed=True)[["f", "i"]]
-    pd.testing.assert_frame_equal(round_trip(grouped).sum(), grouped.sum())
+    pd.testing.assert_frame_equal(transferred(grouped).sum(), grouped.sum())
     rolling = MIXED["f"].rolling(5)
-    pd.testing.assert_series_equal(round_trip(rolling).sum(), rolling.sum())
+    pd.testing.assert_series_equal(transferred(rolling).sum(), rolling.sum())
     derived = OwnIndex._simple_new(np.arange(3), "n")
-    assert round_trip(derived).equals(derived)  # pandas' own way loses the class
+    assert transferred(derived).equals(derived)  # pandas' own way loses the class
 
 
 # Without copies
@@ -298,7 +277,7 @@ def test_indexes_travel_from_their_memory_into_their_memory(index):
 
 
 def test_writing_to_what_arrived_works():
-    back = round_trip(MIXED)
+    back = transferred(MIXED)
     back.loc[3, "f"] = -1.0
     back.iloc[4, 4] = pd.Timestamp("1999")
     back["new"] = 1
@@ -328,17 +307,12 @@ def test_what_a_slice_leaves_out_never_leaves(rows, dtype):
     numbers = np.full((N, 3), SECRET, np.uint64)
     numbers[5 : 5 + rows, :2] = np.arange(2 * rows).reshape(rows, 2)
     frame = pd.DataFrame(numbers.view("f8") if dtype == "Float64" else numbers, columns=["a", "b", "c"]).astype(dtype)
-    assert secret(dumps(frame))  # the search finds what is there
+    assert holds_secret(dumps(frame))  # the search finds what is there
     for part in (frame[["a", "b"]][5 : 5 + rows], frame.iloc[5 : 5 + rows, :2], frame["a"][5 : 5 + rows]):
         frames = dumps(part)
-        assert not secret(frames)
+        assert not holds_secret(frames)
         assert shipped(frames) <= 1.05 * np.sum(part.memory_usage())
         assert_equal(loads(received(frames)), part)
-
-
-def secret(frames):
-    message = b"".join(frames)
-    return SECRET.to_bytes(8, "little") in message or SECRET.to_bytes(8, "big") in message
 
 
 @pytest.mark.parametrize("dtype", ["string[pyarrow]", "string[python]", object, None])
@@ -394,7 +368,7 @@ def test_writing_to_what_shares_memory_has_the_effect_that_it_has_here():
         parts[6].iloc[9] = -3.0
         return parts
 
-    arrived = round_trip(sent := make())
+    arrived = transferred(sent := make())
     for actual, expected in zip(write(arrived), write(sent), strict=True):
         assert_equal(actual, expected)
 
@@ -403,7 +377,7 @@ def test_a_series_and_its_slice_know_each_other_if_both_arrive():
     series = pd.Series(np.arange(N * 1.0))
     kept, part = series[:], series[:1000]
     assert "rebuild_references" in names(dumps(series))
-    alone, (whole, slice_) = round_trip(series), round_trip([series, part])
+    alone, (whole, slice_) = transferred(series), transferred([series, part])
     assert not alone._mgr.blocks[0].refs.has_reference()
     assert whole._mgr.blocks[0].refs is slice_._mgr.blocks[0].refs
     assert whole._mgr.blocks[0].refs.has_reference()
@@ -414,14 +388,14 @@ def test_a_series_and_its_slice_know_each_other_if_both_arrive():
 def test_blocks_of_which_some_share_memory_know_it():
     frame = pd.DataFrame({"a": np.arange(N * 1.0), "b": np.arange(N)})
     column = frame["b"]
-    whole, part = round_trip([frame, column])
+    whole, part = transferred([frame, column])
     floats, integers = whole._mgr.blocks
     assert not floats.refs.has_reference()
     assert integers.refs is part._mgr.blocks[0].refs
 
 
 def test_the_same_object_is_one_object():
-    first, second, index, table = round_trip([MIXED, MIXED, TIMES, pd.Series(np.arange(N), TIMES)])
+    first, second, index, table = transferred([MIXED, MIXED, TIMES, pd.Series(np.arange(N), TIMES)])
     assert first is second
     assert table.index is index
 
@@ -431,7 +405,7 @@ def test_a_frame_may_contain_itself():
     memory_of(frame)[0, 0] = frame
     frame.attrs["series"] = pd.Series([None], dtype=object)
     frame.attrs["series"]._values[0] = frame
-    back = round_trip(frame)
+    back = transferred(frame)
     assert memory_of(back)[0, 0] is back
     assert back.attrs["series"]._values[0] is back
 
@@ -447,7 +421,7 @@ def test_arrays_in_a_column_of_objects_travel_out_of_band():
 
 def test_frames_inside_other_objects_and_beside_code():
     nested = {"a": [Holder(MIXED, "x")], "f": lambda x: x + 1, "s": (MIXED["f"],)}
-    back = round_trip(nested)
+    back = transferred(nested)
     assert back["f"](1) == 2
     assert_equal(back["a"][0].table, MIXED)
     assert_equal(back["s"][0], MIXED["f"])
@@ -460,13 +434,13 @@ def test_frames_inside_other_objects_and_beside_code():
 def test_attrs_and_flags_arrive(obj):
     marked = obj.copy()
     marked.attrs["unit"] = {"length": "m"}
-    assert round_trip(marked).attrs == {"unit": {"length": "m"}}
+    assert transferred(marked).attrs == {"unit": {"length": "m"}}
     unique = obj.set_flags(allows_duplicate_labels=False)
-    back = round_trip(unique)
+    back = transferred(unique)
     assert not back.flags.allows_duplicate_labels
     assert_equal(back, unique)
-    assert round_trip(obj).flags.allows_duplicate_labels
-    assert round_trip(obj).attrs == {}
+    assert transferred(obj).flags.allows_duplicate_labels
+    assert transferred(obj).attrs == {}
 
 
 def test_subclasses_keep_class_and_attributes():
@@ -474,19 +448,19 @@ def test_subclasses_keep_class_and_attributes():
     geo.crs = "EPSG:4326"
     object.__setattr__(geo, "more", [1])
     geo.attrs["x"] = 1
-    back = round_trip(geo)
+    back = transferred(geo)
     assert_equal(back, geo)
     assert back.crs == "EPSG:4326"
     assert back.more == [1]
     assert not hasattr(back, "never_set")
     assert type(back[["a"]]) is Geo
     assert np.shares_memory(dumps(geo)[2], geo["a"]._values)
-    bare = round_trip(Geo({"a": [1]}))
+    bare = transferred(Geo({"a": [1]}))
     assert type(bare) is Geo
     assert not hasattr(bare, "crs")
     series = GeoSeries([1, 2], name="n")
     series.crs = "EPSG:1"
-    back = round_trip(series)
+    back = transferred(series)
     assert_equal(back, series)
     assert (back.crs, back.name) == ("EPSG:1", "n")
     assert back._metadata == ["crs"]
@@ -494,7 +468,7 @@ def test_subclasses_keep_class_and_attributes():
 
 
 def test_a_subclass_that_pickles_itself_is_left_to_do_so():
-    back = round_trip(Own(MIXED))
+    back = transferred(Own(MIXED))
     assert back.restored
     assert_equal(back, Own(MIXED))
 
@@ -503,7 +477,7 @@ def test_attributes_arrive_but_what_pandas_caches_does_not():
     series = pd.Series(["a"])
     object.__setattr__(series, "note", "kept")
     assert series.str.upper()[0] == "A"
-    back = round_trip(series)
+    back = transferred(series)
     assert back.note == "kept"
     assert "str" not in vars(back)
 
@@ -514,7 +488,7 @@ def test_attributes_arrive_but_what_pandas_caches_does_not():
 def test_frames_are_the_same_without_the_function_of_pandas_3(monkeypatch):
     for frame in FRAMES.values():
         monkeypatch.setattr(reducers, "_assemble", reducers._assemble_by_state)
-        assert_equal(round_trip(frame), frame)
+        assert_equal(transferred(frame), frame)
 
 
 def test_another_manager_is_left_to_pandas(monkeypatch):
@@ -525,7 +499,7 @@ def test_another_manager_is_left_to_pandas(monkeypatch):
 
 def test_times_keep_their_freq_where_the_receivers_pandas_has_it():
     for index in (TIMES, INDEXES["timedeltas"], TIMES[::-1]):
-        back = round_trip([index, index.array])
+        back = transferred([index, index.array])
         assert back[0].freq == index.freq
         assert getattr(back[1], "_freq", None) == getattr(index.array, "_freq", None)
 
@@ -566,7 +540,7 @@ def test_registering_twice_changes_nothing():
     known = dict(DEFAULT.frozen)
     reducers.register()
     assert DEFAULT.frozen.keys() == known.keys()
-    assert_equal(round_trip(MIXED), MIXED)
+    assert_equal(transferred(MIXED), MIXED)
 
 
 # Computations to come
@@ -604,7 +578,7 @@ def test_computations_to_come_are_the_same_in_the_same_version(defer):
 
 @pytest.mark.parametrize("grouper", [pd.Grouper(key="key", sort=True), pd.Grouper(freq="2D")])
 def test_groupers_are_the_same_in_the_same_version(grouper):
-    got = round_trip(grouper)
+    got = transferred(grouper)
     assert type(got) is type(grouper)
     assert_equal(frame_of_groups().groupby(got).sum(), frame_of_groups().groupby(grouper).sum())
 
@@ -618,6 +592,6 @@ def test_computations_to_come_of_another_version_are_refused(monkeypatch):
 
 
 def test_subclasses_of_computations_to_come_go_their_own_way():
-    got = round_trip(Grouped(frame_of_groups(), "key"))
+    got = transferred(Grouped(frame_of_groups(), "key"))
     assert type(got) is Grouped
     assert got["x"].sum().tolist() == [5, 2]

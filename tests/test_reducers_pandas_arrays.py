@@ -1,5 +1,4 @@
 import datetime as dt
-import pickletools
 import subprocess
 import sys
 import textwrap
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from helpers import names, received, shipped, transferred
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,23 +24,6 @@ arrow.register()
 frames_and_indexes.register()
 
 N = 5000
-
-
-def received(frames, memory=bytearray):
-    return [memory(frame) for frame in frames]
-
-
-def round_trip(obj, memory=bytearray):
-    return loads(received(dumps(obj), memory))
-
-
-def shipped(frames):
-    return sum(frame.nbytes for frame in frames[2:])
-
-
-def names(frames):
-    stream = b"".join(frames[1:2])
-    return [argument for _, argument, _ in pickletools.genops(stream) if isinstance(argument, str)]
 
 
 def assert_equal(actual, expected):
@@ -157,7 +140,7 @@ def test_every_offset_arrives(offset):
 @pytest.mark.parametrize("kind", ["integer", "block"])
 def test_sparse_arrays_keep_their_kind(kind):
     array = pd.arrays.SparseArray([0, 0, 1, 2], kind=kind)
-    back = round_trip(array)
+    back = transferred(array)
     assert back.kind == kind
     assert back.sp_index.equals(array.sp_index)
     assert_equal(back, array)
@@ -167,7 +150,7 @@ def test_two_dimensional_times_arrive():
     # As a frame holds several columns in one time zone.
     for array in (TIMES[:4].array, TIMES.tz_localize(None)[:4].array, TIMES[:4].array - TIMES[0]):
         square = array.reshape(2, 2)
-        back = round_trip(square)
+        back = transferred(square)
         assert back.shape == (2, 2)
         assert type(back) is type(square)
         assert back.dtype == square.dtype
@@ -226,14 +209,14 @@ def test_strings_travel_out_of_band():
     assert shipped(frames) == 4 * N  # each with its end
     with_missing = pd.array(["abcdefgh", None] * N, dtype="string[python]")
     assert dumps(with_missing)[1].nbytes < 1000
-    assert_equal(round_trip(with_missing), with_missing)
+    assert_equal(transferred(with_missing), with_missing)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=()), max_size=3) | st.none()))
 @settings(max_examples=200)
 def test_any_strings_arrive(strings):
     array = pd.array(strings, dtype="string[python]")
-    back = round_trip(array)
+    back = transferred(array)
     assert_equal(back, array)
     assert all(type(string) is str or string is pd.NA for string in back)
 
@@ -241,7 +224,7 @@ def test_any_strings_arrive(strings):
 def test_strings_of_other_classes_keep_them():
     array = pd.array(["a", "b", None], dtype="string[python]")
     array._ndarray[1] = np.str_("b")
-    back = round_trip(array)
+    back = transferred(array)
     assert_equal(back, array)
     assert type(back[1]) is np.str_
 
@@ -257,7 +240,7 @@ def test_writable_false_makes_strings_read_only():
 def test_arrays_share_a_dtype_afterwards_if_they_did():
     categories = pd.CategoricalDtype(["a", "b"])
     sent = [pd.Categorical(["a"], dtype=categories), pd.Categorical(["b"], dtype=categories)]
-    first, second = round_trip(sent)
+    first, second = transferred(sent)
     assert (first.dtype is second.dtype) == (sent[0].dtype is sent[1].dtype)
     assert first.categories is second.categories
 
@@ -266,7 +249,7 @@ def test_an_array_of_another_library_goes_its_own_way():
     from pandas.tests.extension.decimal import DecimalArray, make_data
 
     array = DecimalArray(make_data(10) if pd.__version__ >= "3" else make_data())
-    back = round_trip(array)
+    back = transferred(array)
     assert type(back) is DecimalArray
     assert (back == array).all()
 
@@ -274,13 +257,13 @@ def test_an_array_of_another_library_goes_its_own_way():
 def test_the_dtype_of_wrapped_arrays_arrives():
     # It has no public name: pandas' own way.
     dtype = ARRAYS["numpy"].dtype
-    assert round_trip(dtype) == dtype
-    assert type(round_trip(dtype)) is type(dtype)
+    assert transferred(dtype) == dtype
+    assert type(transferred(dtype)) is type(dtype)
 
 
 def test_what_numpy_calls_objects_stays_objects():
     series = pd.Series([Fraction(1, 3), "a", np.arange(3)], dtype=object)
-    back = round_trip(series)
+    back = transferred(series)
     assert back.dtype == object
     assert back[0] == Fraction(1, 3)
     assert np.array_equal(back[2], np.arange(3))
@@ -337,7 +320,7 @@ def test_str_becomes_objects_where_pandas_has_no_such_dtype(monkeypatch):
 def test_str_stays_str(storage):
     dtype = pd.StringDtype(storage, na_value=np.nan)
     array = pd.array(["a", None, "ü"], dtype=dtype)
-    back = round_trip(array)
+    back = transferred(array)
     assert_equal(back, array)
     assert np.isnan(back.dtype.na_value)
     assert back.dtype.storage == storage
@@ -380,7 +363,7 @@ def test_zones_of_the_real_pytz_arrive():
     pytz = pytest.importorskip("pytz", reason="pandas 3 does without pytz")
     for zone in (pytz.timezone("Europe/Berlin"), pytz.UTC, pytz.FixedOffset(90)):
         times = pd.date_range("2020", periods=N, freq="h", tz=zone)
-        back = round_trip(times)
+        back = transferred(times)
         pd.testing.assert_index_equal(back, times)
         assert str(back.tz) == str(times.tz)
         assert type(back.tz) is type(times.tz)

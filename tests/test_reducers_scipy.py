@@ -1,12 +1,14 @@
-"""Sparse matrices in coordinate format; the other formats need no reducer: see test_scipy.py."""
+"""Sparse matrices in two formats, and interpolators; the other formats need no reducer: see test_scipy.py."""
 
 import numpy as np
 import pytest
 import scipy.sparse
-from helpers import roundtrip
+from helpers import roundtrip, run_python
+from scipy import interpolate
 
 from oobcodec.errors import DecodeError
-from oobcodec.reducers.scipy import rebuild_coo, reduce_coo, register
+from oobcodec.reducers.scipy import rebuild_coo, rebuild_dok, rebuild_interpolator, reduce_coo, register
+from oobcodec.registry import DEFAULT
 
 register()
 COO = [scipy.sparse.coo_array, scipy.sparse.coo_matrix]
@@ -63,11 +65,88 @@ def test_is_refused_with_more_axes_than_there_can_be():
         rebuild_coo("coo_matrix", np.ones(1), (index, index, index), (2, 2, 2), canonical=True)
 
 
+DOK = [scipy.sparse.dok_array, scipy.sparse.dok_matrix]
+
+
+def keyed(cls, dtype="f4"):
+    one = cls((4, 5), dtype=dtype)
+    one[3, 1], one[0, 2], one[1, 1] = 1, 2, 3
+    return one
+
+
+@pytest.mark.parametrize("dtype", ["?", "i2", "f4", "c16"])
+@pytest.mark.parametrize("cls", DOK)
+def test_dictionary_arrives_as_it_left(cls, dtype):
+    one = keyed(cls, dtype)
+    one.note = ["mine"]
+    got = roundtrip(one)
+    assert type(got) is cls
+    assert (got.shape, got.dtype, got.note) == ((4, 5), dtype, ["mine"])
+    assert list(got.items()) == list(one.items())
+    assert [type(value) for value in got.values()] == [type(value) for value in one.values()]
+    got[2, 2] = 1
+    assert (got.nnz, one.nnz) == (4, 3)
+    np.testing.assert_array_equal(got.tocsr().toarray()[[0, 1, 3]], one.toarray()[[0, 1, 3]])
+
+
+@pytest.mark.parametrize("cls", DOK)
+def test_dictionary_does_not_name_its_class(cls):
+    function, arguments, attributes, *_ = DEFAULT.table[cls](keyed(cls))
+    assert function is rebuild_dok
+    assert arguments[0] == cls.__name__
+    assert type(arguments[1]) is dict
+    assert not attributes.keys() & {"_dict", "_shape", "dtype"}
+
+
+def test_dictionary_of_one_axis_more_than_there_can_be_is_refused():
+    with pytest.raises(DecodeError, match=r"scipy \d.* has no dok_matrix of 3 axes: install the sender's version"):
+        rebuild_dok("dok_matrix", {}, (2, 2, 2), np.dtype("f8"))
+
+
+class Slope(interpolate.PPoly):
+    """A spline of the user's."""
+
+
+X = np.arange(8.0)
+INTERPOLATORS = {
+    "cubic": lambda: interpolate.CubicSpline(X, X**2),
+    "b-spline": lambda: interpolate.make_interp_spline(X, X**2),
+    "on a grid": lambda: interpolate.RegularGridInterpolator((X,), X**2),
+    "one-dimensional": lambda: interpolate.interp1d(X, X**2),
+    "of the user": lambda: Slope(np.ones((2, 7)), X),
+    "by radial functions": lambda: interpolate.RBFInterpolator(X[:, None], X**2),
+}
+
+
+@pytest.mark.parametrize("make", INTERPOLATORS.values(), ids=INTERPOLATORS)
+def test_interpolator_is_of_one_version(make):
+    one = make()
+    got = roundtrip(one)
+    assert type(got) is type(one)
+    at = np.array([[0.5], [3.25]])
+    np.testing.assert_array_equal(got(at), one(at))
+    function, arguments, *_ = DEFAULT.table[type(one)](one)
+    assert (function, arguments) == (rebuild_interpolator, (type(one), scipy.__version__))
+    text = rf"a {type(one).__name__} of scipy 1\.2\.3 consists of what scipy {scipy.__version__} does not know"
+    with pytest.raises(DecodeError, match=text):
+        rebuild_interpolator(type(one), "1.2.3")
+
+
+def test_nothing_is_imported_for_it():
+    code = """
+        import sys
+        from oobcodec.reducers.scipy import register
+        register()
+        assert "scipy.interpolate" not in sys.modules
+    """
+    run_python(code)
+
+
 class TestEarlierScipy:
     """What scipy 1.12 makes, and what it reads: these have no ``coords``."""
 
     def test_is_rebuilt_from_rows_and_columns(self, monkeypatch):
-        early = type("coo_array", (), {"__init__": lambda self, shape, dtype: None})
+        early = type("coo_array", (), {"__init__": lambda self, shape: None})
         monkeypatch.setattr(scipy.sparse, "coo_array", early)
         row, column = np.arange(3), np.arange(3) + 1
         got = rebuild_coo("coo_array", np.ones(3), (row, column), (4, 5), canonical=False)

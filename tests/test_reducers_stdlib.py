@@ -10,6 +10,7 @@ from pickle import PickleBuffer
 
 import numpy as np
 import pytest
+from helpers import received, transferred
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,15 +19,6 @@ from oobcodec.errors import DecodeError, EncodeError
 from oobcodec.reducers import stdlib
 
 OTHER = "big" if sys.byteorder == "little" else "little"
-
-
-def received(frames, memory=bytearray):
-    """Return the frames as a receiver has them: other memory, writable or not."""
-    return [memory(frame) for frame in frames]
-
-
-def round_trip(obj, memory=bytearray):
-    return loads(received(dumps(obj), memory))
 
 
 def assert_equal(actual, expected):
@@ -52,8 +44,8 @@ def test_every_native_format_in_every_shape(code, count):
     view = memoryview(memory).cast(code)
     shapes = [(count,), (1, count), *([(2, 3, count // 6)] if count % 6 == 0 else []), *([()] if count == 1 else [])]
     for shape in shapes:
-        assert_equal(round_trip(view.cast("B").cast(code, shape)), view.cast("B").cast(code, shape))
-    assert_equal(round_trip(view.cast("B").cast("@" + code)), view)
+        assert_equal(transferred(view.cast("B").cast(code, shape)), view.cast("B").cast(code, shape))
+    assert_equal(transferred(view.cast("B").cast("@" + code)), view)
 
 
 def test_a_large_memoryview_travels_uncopied():
@@ -74,12 +66,12 @@ def test_a_large_memoryview_travels_uncopied():
 @pytest.mark.parametrize("memory", [bytes, bytearray])
 def test_read_only_stays_read_only(size, memory):
     frozen = memoryview(bytes(size)).cast("d") if size else memoryview(b"")
-    assert round_trip(frozen, memory).readonly
+    assert transferred(frozen, memory).readonly
     loose = memoryview(bytearray(size))
-    assert round_trip(loose, memory).readonly == (size > 1024 and memory is bytes)
+    assert transferred(loose, memory).readonly == (size > 1024 and memory is bytes)
     assert loads(received(dumps(loose), memory), writable=False).readonly
     strided = memoryview(bytes(2 * size))[::2]
-    assert round_trip(strided).readonly
+    assert transferred(strided).readonly
 
 
 @pytest.mark.parametrize("code", "cb?dPn")
@@ -88,7 +80,7 @@ def test_read_only_stays_read_only(size, memory):
 def test_empty(code, shape, memory):
     row = memory(struct.calcsize(code) * int(np.prod(shape[1:], dtype=int)))
     view = memoryview(row).cast(code, (1, *shape[1:]))[:0]
-    back = round_trip(view)
+    back = transferred(view)
     assert_equal(back, view)
     assert back.shape == shape
     assert back.readonly == (memory is bytes)
@@ -96,7 +88,7 @@ def test_empty(code, shape, memory):
 
 def test_zeros_elsewhere_in_the_shape_go_through_numpy():
     view = memoryview(np.zeros((3, 0, 2)))
-    back = round_trip(view)
+    back = transferred(view)
     assert_equal(back, view)
     assert back.shape == (3, 0, 2)
 
@@ -107,13 +99,13 @@ def test_strided_views(count, step):
     for code in "Bdilc?":
         memory = bytearray(i % 2 for i in range(count * struct.calcsize(code)))
         view = memoryview(memory).cast(code)[::step]
-        assert_equal(round_trip(view), view)
-        assert not round_trip(view).readonly
+        assert_equal(transferred(view), view)
+        assert not transferred(view).readonly
 
 
 def test_strided_views_share_memory_with_their_base():
     base = memoryview(bytearray(8000)).cast("d")
-    back, strided = round_trip([base, base[::-2]])
+    back, strided = transferred([base, base[::-2]])
     back[999] = 2.5
     assert strided[0] == 2.5
     assert strided.strides == (-16,)
@@ -161,7 +153,7 @@ def test_what_not_even_numpy_knows_is_refused_with_the_remedy():
     view = memoryview((Unknown * 3)())
     with pytest.raises(EncodeError, match=r"format .* cannot be sent as it is: send view\.tobytes\(\)"):
         dumps(view)
-    assert round_trip(view.tobytes()) == view.tobytes()
+    assert transferred(view.tobytes()) == view.tobytes()
 
 
 def test_a_released_memoryview_is_refused():
@@ -223,14 +215,14 @@ def test_the_sizes_of_another_platform():
 def test_any_slice_of_any_bytes(data, part):
     for memory in (data, bytearray(data)):
         view = memoryview(memory)[part]
-        back = round_trip(view)
+        back = transferred(view)
         assert back == view
         assert back.readonly == view.readonly
 
 
 def test_identity_of_memoryviews():
     view = memoryview(bytearray(5000))
-    left, right, other = round_trip([view, view, view[1000:4000]])
+    left, right, other = transferred([view, view, view[1000:4000]])
     assert left is right
     assert same_memory(left, other)
 
@@ -242,7 +234,7 @@ def test_identity_of_memoryviews():
 @pytest.mark.parametrize("count", [0, 1, 100, 5000])
 def test_arrays_of_every_typecode(code, count):
     values = array.array(code, [i % 100 for i in range(count)])
-    back = round_trip(values)
+    back = transferred(values)
     assert type(back) is array.array
     assert back.typecode == code
     assert back == values
@@ -254,7 +246,7 @@ def test_arrays_of_every_typecode(code, count):
 @pytest.mark.parametrize("text", ["", "abc", "日本\0語\U0001f600" * 500])
 def test_arrays_of_text(code, text):
     values = array.array(code, text)
-    back = round_trip(values)
+    back = transferred(values)
     assert back.typecode == code
     assert back.tounicode() == text
 
@@ -315,7 +307,7 @@ class Series(array.array):
 def test_a_derived_array_keeps_class_and_attributes():
     values = Series("d", [1, 2])
     values.name = "x"
-    back = round_trip(values)
+    back = transferred(values)
     assert type(back) is Series
     assert back == values
     assert back.name == "x"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from helpers import shipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,12 +49,8 @@ def read_only(frame):
         return memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
 
 
-def round_trip(obj, memory=None):
+def transferred(obj, memory=None):
     return loads(received(dumps(obj), memory))
-
-
-def shipped(frames):
-    return sum(frame.nbytes for frame in frames[2:])
 
 
 def array_over(tensor):
@@ -181,7 +178,7 @@ def test_many_strings_ship_their_bytes():
 @given(st.lists(st.binary(max_size=70_000), max_size=20))
 def test_any_strings(texts):
     tensor = tf.constant(texts, tf.string, shape=(len(texts),))
-    assert round_trip(tensor).numpy().tolist() == texts
+    assert transferred(tensor).numpy().tolist() == texts
 
 
 def test_large_data_ships_little_else():
@@ -277,7 +274,7 @@ def test_attributes_survive():
         tensor.unit, tensor.itself = ["m"], tensor
         text = tf.constant("text")
         text.note = tensor
-        back = round_trip(text)
+        back = transferred(text)
         assert back.numpy() == b"text"
         assert back.note.unit == ["m"]
         assert back.note.itself is back.note
@@ -289,7 +286,7 @@ def test_nested_in_other_objects():
         return x * 2
 
     obj = Batch(tf.range(3000), [{"t": (tf.constant(1), scaled)}, lambda: obj.labels])
-    back = round_trip(Batch(obj.inputs, [obj.labels[0], lambda: 3]))
+    back = transferred(Batch(obj.inputs, [obj.labels[0], lambda: 3]))
     assert_same(back.inputs, obj.inputs)
     tensor, function = back.labels[0]["t"]
     assert int(function(tensor)) == 2
@@ -353,7 +350,7 @@ def test_variables():
 
 @pytest.mark.parametrize("shape", [tf.TensorShape(None), tf.TensorShape([None, 2])])
 def test_variables_keep_their_range_of_shapes(shape):
-    back = round_trip(tf.Variable([[1.0, 2.0]], shape=shape))
+    back = transferred(tf.Variable([[1.0, 2.0]], shape=shape))
     assert back.shape.rank == shape.rank
     back.assign([[1.0, 2.0], [3.0, 4.0]])
     assert back.numpy().tolist() == [[1, 2], [3, 4]]
@@ -362,9 +359,9 @@ def test_variables_keep_their_range_of_shapes(shape):
 @pytest.mark.parametrize("name", ["bfloat16", "float16", "bool", "complex64", "int64"])
 def test_variables_of_many_dtypes(name):
     variable = tf.Variable(filled(name, 3000))
-    assert_same(round_trip(variable).value(), variable.value())
+    assert_same(transferred(variable).value(), variable.value())
     text = tf.Variable(["a", "bc"])
-    assert round_trip(text).numpy().tolist() == [b"a", b"bc"]
+    assert transferred(text).numpy().tolist() == [b"a", b"bc"]
 
 
 # What consists of tensors
@@ -399,7 +396,7 @@ def test_ragged_tensors_with_uniform_dimensions():
         tf.RaggedTensor.from_row_splits(tf.ones((5, 2)), [0, 2, 5]),
         tf.ragged.constant([[[1, 2]], [[3, 4], [5, 6]]], inner_shape=(2,)),
     ):
-        back = round_trip(tensor)
+        back = transferred(tensor)
         assert_ragged(back, tensor)
         assert (back.uniform_row_length is None) == (tensor.uniform_row_length is None)
 
@@ -439,19 +436,19 @@ def test_extension_types_and_specs():
     assert_same(back.first, pair.first)
     assert_ragged(back.second, pair.second)
     specs = [tf.TensorSpec([None, 3], tf.bfloat16, "x"), tf.RaggedTensorSpec([2, None]), tf.type_spec_from_value(pair)]
-    assert round_trip(specs) == specs
+    assert transferred(specs) == specs
 
 
 def test_generators_go_on_where_they_were():
     generator = tf.random.Generator.from_seed(7)
     generator.normal([3])
-    back = round_trip(generator)
+    back = transferred(generator)
     assert np.array_equal(back.normal([3]), generator.normal([3]))
 
 
 @pytest.mark.parametrize("lengths", [None, (), (1, None), (3, 2)])
 def test_shapes(lengths):
-    back = round_trip(tf.TensorShape(lengths))
+    back = transferred(tf.TensorShape(lengths))
     assert type(back) is tf.TensorShape
     assert back.rank == (None if lengths is None else len(lengths))
     assert lengths is None or tuple(back.as_list()) == lengths
@@ -459,7 +456,7 @@ def test_shapes(lengths):
 
 def test_dtypes():
     dtypes = [tf.as_dtype(name) for name in (*OVERLAID, *COPIED, "string", "variant", "resource")]
-    assert all(back is dtype for back, dtype in zip(round_trip(dtypes), dtypes, strict=True))
+    assert all(back is dtype for back, dtype in zip(transferred(dtypes), dtypes, strict=True))
 
 
 def test_another_tensorflow_may_lack_a_dtype():
@@ -527,7 +524,7 @@ def model():
 # Keras stores variables in a way that numpy 2 warns of.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_models_travel_whole(model):
-    back, again = round_trip([model, model])
+    back, again = transferred([model, model])
     assert back is again
     inputs = np.random.default_rng(1).random((9, 400))
     assert np.array_equal(back(inputs), model(inputs))
@@ -561,7 +558,7 @@ def test_variables_and_weights_of_models_travel_uncopied(model):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_layers_metrics_and_optimizers(model):
     for obj in (keras.optimizers.Adam(0.5), model.layers[1], keras.metrics.Mean(), keras.random.SeedGenerator(3)):
-        back = round_trip(obj)
+        back = transferred(obj)
         assert type(back) is type(obj)
         assert back.get_config() == obj.get_config()
 

@@ -4,7 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import pytest
-from helpers import run_python
+from helpers import received, run_python, shipped, transferred
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -20,19 +20,6 @@ DTYPES = sorted(
     key=str,
 )
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.complex128}
-
-
-def received(frames, memory=bytearray):
-    """Return the frames as a receiver has them: other memory, writable or not."""
-    return [memory(frame) for frame in frames]
-
-
-def round_trip(obj, memory=bytearray):
-    return loads(received(dumps(obj), memory))
-
-
-def shipped(frames):
-    return sum(frame.nbytes for frame in frames[2:])
 
 
 def address(frame):
@@ -145,7 +132,7 @@ def test_every_dtype_travels_uncopied(dtype):
         assert shipped(frames) == tensor.nbytes
         assert_same(loads(received(frames, bytes)), tensor)
         part = tensor[1:-1]
-        assert_same(round_trip(part), part, strides=False)
+        assert_same(transferred(part), part, strides=False)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -167,7 +154,7 @@ def test_every_dtype_travels_inside_the_stream_when_small(dtype):
 def test_requires_grad_survives(size):
     leaf = torch.ones(size, requires_grad=True)
     for tensor in (leaf, leaf * 2, leaf.view(1, -1)):
-        back = round_trip(tensor)
+        back = transferred(tensor)
         assert_same(back, tensor)
         back.sum().backward()
         assert back.grad.sum() == size
@@ -177,7 +164,7 @@ def test_gradients_and_hooks_stay_at_home():
     leaf = torch.ones(3, requires_grad=True)
     leaf.sum().backward()
     leaf.register_hook(lambda grad: grad)
-    back = round_trip(leaf)
+    back = transferred(leaf)
     assert back.grad is None
     assert back._backward_hooks is None
     assert leaf.grad is not None
@@ -191,7 +178,7 @@ def test_parameters_and_buffers_keep_their_class(size, requires_grad):
         tensor = kind(torch.ones(size, 2))
         tensor.requires_grad_(requires_grad)
         tensor.note = ["kept"]
-        back = round_trip(tensor)
+        back = transferred(tensor)
         assert_same(back, tensor)
         assert isinstance(back, kind)
         assert vars(back) == vars(tensor)
@@ -202,7 +189,7 @@ def test_attributes_survive_with_cycles(cls):
     tensor = torch.arange(6.0).as_subclass(cls)
     tensor.unit = "m"
     tensor.itself = tensor
-    back = round_trip(tensor)
+    back = transferred(tensor)
     assert type(back) is cls
     assert back.unit == "m"
     assert back.itself is back
@@ -212,12 +199,12 @@ def test_attributes_survive_with_cycles(cls):
 def test_slots_survive():
     tensor = torch.arange(6.0).as_subclass(Slotted)
     tensor.label = "slot"
-    back = round_trip(tensor)
+    back = transferred(tensor)
     assert type(back) is Slotted
     assert back.label == "slot"
     assert vars(back) == {}
     tensor.more = 1
-    assert round_trip(tensor).more == 1
+    assert transferred(tensor).more == 1
 
 
 def test_a_subclass_does_not_notice():
@@ -231,7 +218,7 @@ def test_a_subclass_does_not_notice():
 
 
 def test_pickling_methods_of_subclasses_are_asked():
-    assert round_trip(torch.ones(3).as_subclass(OwnWay)).tolist() == [7]
+    assert transferred(torch.ones(3).as_subclass(OwnWay)).tolist() == [7]
     tensor = torch.arange(3000.0).as_subclass(OwnState)
     tensor.unit, tensor.other = "m", "not in the state"
     frames = dumps(tensor)
@@ -253,7 +240,7 @@ def test_a_wrapper_travels_with_what_it_wraps():
 
 def test_a_parameter_that_was_not_materialized_stays_so():
     lazy = torch.nn.LazyLinear(5)
-    back = round_trip(lazy)
+    back = transferred(lazy)
     assert type(back.weight) is torch.nn.UninitializedParameter
     assert back(torch.ones(2, 3)).shape == (2, 5)
 
@@ -263,7 +250,7 @@ def test_inference_tensors_arrive_as_ordinary_ones():
         tensor = torch.arange(3000.0)
         parameter = torch.nn.Parameter(torch.arange(3.0), requires_grad=False)
     for original in (tensor, tensor[:2000:2], parameter):
-        back = round_trip(original)
+        back = transferred(original)
         assert not back.is_inference()
         assert back.tolist() == original.tolist()
 
@@ -272,7 +259,7 @@ def test_a_tensor_is_rebuilt_on_its_own_device_whatever_the_default():
     frames = received(dumps([torch.ones(3), torch.ones(3000)[::2], torch.ones(0)]))
     with torch.device("meta"):
         assert all(tensor.device.type == "cpu" for tensor in loads(frames))
-        assert all(tensor.device.type == "cpu" for tensor in round_trip([torch.ones(9, device="cpu")[::2]]))
+        assert all(tensor.device.type == "cpu" for tensor in transferred([torch.ones(9, device="cpu")[::2]]))
 
 
 # Other kinds of tensors
@@ -281,7 +268,7 @@ def test_a_tensor_is_rebuilt_on_its_own_device_whatever_the_default():
 def test_conjugates_and_negatives_keep_their_bits_and_memory():
     base = torch.complex(torch.arange(4000.0), torch.ones(4000)).reshape(40, 100)
     for tensor in (base.conj(), base.conj()[:, ::2], base.conj().imag, base.conj()[:3, ::40], base.conj().imag[0]):
-        back = round_trip(tensor)
+        back = transferred(tensor)
         assert_same(back, tensor, strides=False)
         assert torch.equal(back, tensor)
 
@@ -314,11 +301,11 @@ def test_compressed_sparse_tensors(layout, size):
         dense = torch.eye(size) * torch.arange(1.0, size + 1)
         block = {"blocksize": (2, 2)} if layout.startswith("b") else {}
         tensor = dense.to_sparse(layout=getattr(torch, f"sparse_{layout}"), **block)
-    back = round_trip(tensor)
+    back = transferred(tensor)
     assert back.layout is tensor.layout
     assert torch.equal(back.values(), tensor.values())
     assert torch.equal(back.to_dense(), dense)
-    parameter = round_trip(torch.nn.Parameter(tensor))
+    parameter = transferred(torch.nn.Parameter(tensor))
     assert type(parameter) is torch.nn.Parameter
     assert parameter.requires_grad
     assert torch.equal(parameter.detach().to_dense(), dense)
@@ -375,7 +362,7 @@ def test_meta_tensors():
         torch.empty(30, 20, device="meta").T,
         torch.nn.Parameter(torch.empty(3, device="meta")),
     ):
-        back = round_trip(tensor)
+        back = transferred(tensor)
         assert type(back) is type(tensor)
         assert (back.device, back.dtype, back.shape) == (tensor.device, tensor.dtype, tensor.shape)
         assert back.stride() == tensor.stride()
@@ -425,11 +412,11 @@ def test_storages():
     back, tensor = loads(received(frames))
     assert type(back) is torch.UntypedStorage
     assert tensor.untyped_storage() is back
-    assert round_trip(torch.UntypedStorage(0)).nbytes() == 0
+    assert transferred(torch.UntypedStorage(0)).nbytes() == 0
     typed = torch.arange(3000.0)._typed_storage()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that they are deprecated
-        assert round_trip(typed).tolist() == typed.tolist()
+        assert transferred(typed).tolist() == typed.tolist()
 
 
 # Among other objects
@@ -438,7 +425,7 @@ def test_storages():
 def test_what_describes_tensors():
     things = [torch.float32, torch.float8_e4m3fn, torch.strided, torch.channels_last, torch.per_tensor_affine]
     things += [torch.device("cuda:1"), torch.Size([1, 2])]
-    back = round_trip(things)
+    back = transferred(things)
     assert back == things
     assert [type(thing) for thing in back] == [type(thing) for thing in things]
 
@@ -446,7 +433,7 @@ def test_what_describes_tensors():
 def test_a_generator_goes_on_where_it_was():
     generator = torch.Generator().manual_seed(5)
     torch.rand(3, generator=generator)
-    back = round_trip(generator)
+    back = transferred(generator)
     assert torch.equal(torch.rand(9, generator=back), torch.rand(9, generator=generator))
 
 
@@ -531,7 +518,7 @@ def test_a_model_gives_the_same_outputs_and_goes_on_training(which, memory):
     for actual, expected in zip(step(back["model"], back["optimizer"]), step(model, optimizer), strict=True):
         assert torch.equal(actual, expected)
     fresh = list(models())[which][0]
-    fresh.load_state_dict(round_trip(model.state_dict()))
+    fresh.load_state_dict(transferred(model.state_dict()))
     assert all(map(torch.equal, fresh.state_dict().values(), model.state_dict().values()))
 
 
@@ -543,7 +530,7 @@ def tensors_of(model, optimizer):
 
 def test_tied_weights_stay_tied():
     model = Language()
-    back = round_trip(model)
+    back = transferred(model)
     assert back.head.weight is back.embedding.weight
     one = torch.nn.Parameter(torch.ones(40, 50))
     other = torch.nn.Parameter(one.data)
@@ -552,7 +539,7 @@ def test_tied_weights_stay_tied():
     left, right = loads(received(frames))
     assert left is not right
     assert left.untyped_storage() is right.untyped_storage()
-    state = round_trip(model.state_dict())
+    state = transferred(model.state_dict())
     assert isinstance(state, collections.OrderedDict)
     assert state["head.weight"].untyped_storage() is state["embedding.weight"].untyped_storage()
 
@@ -621,4 +608,4 @@ class TestNames:
             dumps([one])
 
     def test_are_no_matter_where_there_are_none(self, names):
-        assert_same(round_trip(torch.arange(5)), torch.arange(5))
+        assert_same(transferred(torch.arange(5)), torch.arange(5))

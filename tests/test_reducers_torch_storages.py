@@ -4,6 +4,7 @@ import warnings
 from multiprocessing.shared_memory import SharedMemory
 
 import pytest
+from helpers import received, shipped, transferred
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,9 +16,6 @@ from test_reducers_torch import (  # noqa: E402
     assert_same,
     assert_zero_copy,
     filled,
-    received,
-    round_trip,
-    shipped,
 )
 
 from oobcodec.codec import dumps, loads  # noqa: E402
@@ -51,9 +49,9 @@ def test_every_order_of_axes_travels_uncopied(tensor):
 
 def test_channels_last_stays_so():
     image = torch.zeros(2, 3, 16, 16).to(memory_format=torch.channels_last)
-    assert round_trip(image).is_contiguous(memory_format=torch.channels_last)
+    assert transferred(image).is_contiguous(memory_format=torch.channels_last)
     grey = torch.zeros(2, 1, 16, 16).to(memory_format=torch.channels_last)
-    assert round_trip(grey).stride() == grey.stride()
+    assert transferred(grey).stride() == grey.stride()
 
 
 def test_a_slice_ships_the_slice():
@@ -71,7 +69,7 @@ def test_a_broadcast_axis_ships_one_element():
     frames = assert_zero_copy(tensor)
     assert shipped(frames) == row.nbytes
     huge = torch.tensor(3.0).expand(1 << 40, 2)
-    back = round_trip(huge)
+    back = transferred(huge)
     assert back.stride() == (0, 0)
     assert back[123456, 1] == 3
     assert sum(map(len, dumps(huge))) < 400
@@ -116,7 +114,7 @@ def test_a_column_leaves_the_others_at_home(view, rows):
 def test_the_order_of_axes_survives_compaction():
     base = torch.arange(60000.0).reshape(20, 30, 100)[:, :, :40]
     for tensor in (base, base.permute(2, 0, 1), base.permute(1, 0, 2)):
-        back = round_trip(tensor)
+        back = transferred(tensor)
         assert torch.equal(back, tensor)
         order = sorted(range(3), key=back.stride().__getitem__)
         assert order == sorted(range(3), key=tensor.stride().__getitem__)
@@ -133,7 +131,7 @@ def test_gaps_of_windows_that_overlap_are_zeros():
     memory = torch.frombuffer(bytearray(frames[2]), dtype=torch.int64)
     assert not memory[1::2].any()
     small = torch.arange(1, 61).as_strided((20, 8), (2, 2))
-    assert_same(round_trip(small), small)
+    assert_same(transferred(small), small)
 
 
 @given(st.data())
@@ -161,7 +159,7 @@ def test_any_strides_over_any_memory_arrive_and_gaps_stay_at_home(data):
 
 def test_views_of_one_storage_share_a_storage_again():
     for base in (torch.arange(5000.0), torch.arange(50.0)):
-        left, right = round_trip([base, base.reshape(10, -1)])
+        left, right = transferred([base, base.reshape(10, -1)])
         assert left.untyped_storage() is right.untyped_storage()
         left[0] = -1
         assert right[0, 0] == -1
@@ -171,7 +169,7 @@ def test_views_of_one_storage_share_a_storage_again():
 
 def test_the_same_tensor_twice_is_one_tensor():
     tensor = torch.arange(3.0)
-    left, right = round_trip([tensor, tensor])
+    left, right = transferred([tensor, tensor])
     assert left is right
 
 
@@ -213,7 +211,7 @@ def test_elements_keep_their_alignment_inside_a_shared_frame():
     base = torch.zeros(5000, dtype=torch.uint8)
     odd = base.numpy()[3:4003]
     inner = base[16:2064].view(torch.float64)
-    left, right = round_trip([odd, inner])
+    left, right = transferred([odd, inner])
     assert right.data_ptr() % 8 == 0
     left[13:21] = numpy.frombuffer(numpy.float64(3), numpy.uint8)
     assert right[0] == 3
@@ -301,11 +299,11 @@ def test_memory_without_an_address_is_refused():
 
 def test_storages_keep_their_identity():
     storage = torch.arange(3000.0).untyped_storage()
-    back, again = round_trip([storage, storage])
+    back, again = transferred([storage, storage])
     assert back is again
     assert type(back) is torch.UntypedStorage
     assert bytes(back) == bytes(storage)
-    assert round_trip(torch.UntypedStorage(0)).nbytes() == 0
+    assert transferred(torch.UntypedStorage(0)).nbytes() == 0
 
 
 # Other devices

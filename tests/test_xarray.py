@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import in_band, received, shipped
 
 xarray = pytest.importorskip("xarray", reason="xarray is not installed")
 
@@ -14,18 +15,6 @@ from oobcodec.codec import dumps, loads  # noqa: E402
 class Run:
     name: str
     result: object
-
-
-def received(frames, memory=bytearray):
-    return [memory(frame) for frame in frames]
-
-
-def shipped(frames):
-    return sum(frame.nbytes for frame in frames[2:])
-
-
-def in_band(frames):
-    return frames[0].nbytes + frames[1].nbytes
 
 
 def weather(count=20_000):

@@ -7,6 +7,7 @@ that were packed or received. An array arrives on one device, whatever it was sh
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Place: TypeAlias = tuple[str, int]
     Reduced: TypeAlias = str | tuple[Any, ...]
 
+_KINDS: Final = ("threefry2x32", "rbg", "unsafe_rbg")
 _DELETED: Final = "a deleted or donated array holds nothing to send: send it before that, or send the result"
 
 
@@ -117,11 +119,18 @@ def reduce_keys(keys: Any) -> Reduced:
     if keys.is_deleted():
         raise EncodeError(_DELETED)
     kind = jax.random.key_impl(keys)
-    # JAX 0.4 returns something else than a string.
-    if not isinstance(kind, str) or keys._consumed is not False:  # noqa: SLF001  # of jax.debug_key_reuse
+    name = kind if isinstance(kind, str) else _name_of(kind)
+    if name is None or keys._consumed is not False:  # noqa: SLF001  # of jax.debug_key_reuse
         return keys.__reduce_ex__(5)  # type: ignore[no-any-return]
     with jax.ensure_compile_time_eval():
-        return rebuild_keys, (jax.random.key_data(keys), kind)
+        return rebuild_keys, (jax.random.key_data(keys), name)
+
+
+@lru_cache
+def _name_of(kind: Any) -> str | None:
+    """Return the name of a kind of keys that JAX says nothing more of: 0.4 says none, later versions JAX's own."""
+    with jax.ensure_compile_time_eval():
+        return next((name for name in _KINDS if jax.random.key_impl(jax.random.key(0, impl=name)) == kind), None)
 
 
 def rebuild_keys(data: Any, kind: str) -> Any:
@@ -138,6 +147,21 @@ def rebuild_keys(data: Any, kind: str) -> Any:
     except ValueError as error:
         message = f"jax {jax.__version__} has no keys of kind {kind!r}: the sender's is newer"
         raise DecodeError(message) from error
+
+
+# Shapes
+
+
+def reduce_shape(shape: Any) -> Reduced:
+    """Take a shape with a dtype apart; one with more than that goes JAX's own way."""
+    if shape != jax.ShapeDtypeStruct(shape.shape, shape.dtype):
+        return shape.__reduce_ex__(5)  # type: ignore[no-any-return]
+    return rebuild_shape, (shape.shape, shape.dtype)
+
+
+def rebuild_shape(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Rebuild a `jax.ShapeDtypeStruct`."""
+    return jax.ShapeDtypeStruct(shape, dtype)
 
 
 # Tracers, and the registry
@@ -161,6 +185,7 @@ def refuse_tracer(_: object) -> NoReturn:
 def register() -> None:
     """Tell the registry."""
     DEFAULT.provide(jax.core.Tracer, refuse_tracer, subclasses=True)
+    DEFAULT.provide(jax.ShapeDtypeStruct, reduce_shape)
     # `jax.Array` is the public name of what both derive from, and both have methods for pickle. Older arrays only claim
     # to derive from it. None is made here to ask for its class: that would take hold of the accelerator.
     reducers = {"ArrayImpl": reduce_array, "PRNGKeyArray": reduce_keys}

@@ -17,6 +17,7 @@ import numpy as np
 
 from oobcodec.buffers import ALIGNMENT, Extent
 from oobcodec.engine import IN_BAND
+from oobcodec.reducers.attributes import with_attributes
 from oobcodec.reducers.numpy_dtypes import describe, named, reduce_dtype, runs
 from oobcodec.registry import DEFAULT
 
@@ -390,9 +391,7 @@ def reduce_view(array: Array, data: Array) -> Reduced:
     state = object.__getstate__(array)
     if isinstance(array, np.memmap) and isinstance(state, dict):
         state = {name: value for name, value in state.items() if name not in _MEMMAP}
-    if not state:
-        return rebuild_view, arguments
-    return rebuild_view, arguments, state, None, None, set_attributes
+    return with_attributes(rebuild_view, arguments, state)
 
 
 def reduce_memmap(array: Array) -> Reduced:
@@ -417,15 +416,6 @@ def _numpy_class(name: str) -> type:
         warnings.simplefilter("ignore", DeprecationWarning)  # what numpy 2.5 thinks of chararray
         cls: type = attrgetter(_CLASSES[name])(np)
     return cls
-
-
-def set_attributes(obj: Any, state: dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
-    """Set what `object.__getstate__` returned of another object, without asking the class of this one."""
-    attributes, slots = state if isinstance(state, tuple) else (state, {})
-    if attributes:
-        vars(obj).update(attributes)
-    for name, value in slots.items():
-        object.__setattr__(obj, name, value)
 
 
 # The registry

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from oobcodec.reducers.numpy import class_reference, rebuild_view, set_attributes
+from oobcodec.reducers.attributes import set_attributes
+from oobcodec.reducers.numpy import class_reference, rebuild_view
 from oobcodec.registry import DEFAULT
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from oobcodec.reducers.numpy import set_attributes
+from oobcodec.reducers.attributes import with_attributes
 from oobcodec.reducers.numpy_dtypes import named, runs
 from oobcodec.registry import DEFAULT
 
@@ -79,10 +79,7 @@ def rebuild_element(array: Array) -> Any:
 
 def _reduce_derived(scalar: Any, base: type) -> Reduced:
     arguments = (type(scalar), base(scalar))
-    state = object.__getstate__(scalar)
-    if not state:
-        return rebuild_derived, arguments
-    return rebuild_derived, arguments, state, None, None, set_attributes
+    return with_attributes(rebuild_derived, arguments, object.__getstate__(scalar))
 
 
 def rebuild_derived(cls: type, value: Any) -> Any:

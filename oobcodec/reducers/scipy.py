@@ -1,29 +1,35 @@
-"""scipy: sparse matrices in coordinate format, whose attributes are not the same in all versions.
+"""scipy: sparse matrices whose insides are not the same in all versions, and the version of what interpolates.
 
 All other objects of scipy go its own way, their arrays out of band.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final, TypeAlias
 
+import scipy
 import scipy.sparse
 
 from oobcodec.errors import DecodeError
+from oobcodec.reducers.attributes import with_attributes
 from oobcodec.registry import DEFAULT
 
 Reduced: TypeAlias = str | tuple[Any, ...]
 
 # scipy 1.13 has ``coords`` instead of ``row`` and ``col``.
-_OWN: Final = frozenset({"_shape", "col", "coords", "data", "has_canonical_format", "row"})
+_OF_COO: Final = frozenset({"_shape", "col", "coords", "data", "has_canonical_format", "row"})
+_OF_DOK: Final = frozenset({"_dict", "_shape", "dtype"})
+
+
+# Sparse matrices
 
 
 def reduce_coo(matrix: Any) -> Reduced:
     """Take a sparse matrix or array in coordinate format apart."""
     coordinates = matrix.coords if hasattr(matrix, "coords") else (matrix.row, matrix.col)
-    attributes = {name: value for name, value in vars(matrix).items() if name not in _OWN}
     arguments = (type(matrix).__name__, matrix.data, coordinates, matrix.shape, matrix.has_canonical_format)
-    return rebuild_coo, arguments, attributes, None, None, set_attributes
+    return with_attributes(rebuild_coo, arguments, _attributes(matrix, _OF_COO))
 
 
 def rebuild_coo(name: str, data: Any, coordinates: tuple[Any, ...], shape: tuple[int, ...], canonical: bool) -> Any:  # noqa: FBT001  # by position
@@ -47,12 +53,7 @@ def rebuild_coo(name: str, data: Any, coordinates: tuple[Any, ...], shape: tuple
     DecodeError
         This scipy knows matrices of two axes only.
     """
-    cls = {"coo_array": scipy.sparse.coo_array, "coo_matrix": scipy.sparse.coo_matrix}[name]
-    try:
-        matrix = cls(shape, dtype=data.dtype)
-    except (TypeError, ValueError) as error:
-        message = f"scipy {scipy.__version__} has no {name} of {len(shape)} axes: install the sender's version"
-        raise DecodeError(message) from error
+    matrix = _empty(name, shape)
     # Not by the constructor, which may make other integers of the coordinates.
     matrix.data = data
     if hasattr(matrix, "coords"):
@@ -63,12 +64,86 @@ def rebuild_coo(name: str, data: Any, coordinates: tuple[Any, ...], shape: tuple
     return matrix
 
 
-def set_attributes(matrix: Any, attributes: dict[str, Any]) -> None:
-    """Set attributes without asking the class."""
-    vars(matrix).update(attributes)
+def reduce_dok(matrix: Any) -> Reduced:
+    """Take a sparse matrix or array that is a dictionary of keys apart: in some versions it inherits from `dict`."""
+    elements = matrix._dict  # noqa: SLF001  # as all versions have it, but in none it is public
+    arguments = (type(matrix).__name__, elements, matrix.shape, matrix.dtype)
+    return with_attributes(rebuild_dok, arguments, _attributes(matrix, _OF_DOK))
+
+
+def rebuild_dok(name: str, elements: dict[Any, Any], shape: tuple[int, ...], dtype: Any) -> Any:
+    """Rebuild a sparse matrix or array that is a dictionary of keys.
+
+    Parameters
+    ----------
+    name
+        The name of the class: ``"dok_matrix"`` or ``"dok_array"``.
+    elements
+        The elements by their places, in their order.
+    shape
+        The shape.
+    dtype
+        The dtype.
+
+    Raises
+    ------
+    DecodeError
+        This scipy knows matrices of two axes only.
+    """
+    matrix = _empty(name, shape)
+    matrix._dict, matrix.dtype = elements, dtype  # noqa: SLF001  # to set one element after the other takes long
+    return matrix
+
+
+def _attributes(matrix: Any, own: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in vars(matrix).items() if name not in own}
+
+
+def _empty(name: str, shape: tuple[int, ...]) -> Any:
+    try:
+        return getattr(scipy.sparse, name)(shape)
+    except (TypeError, ValueError) as error:
+        message = f"scipy {scipy.__version__} has no {name} of {len(shape)} axes: install the sender's version"
+        raise DecodeError(message) from error
+
+
+# Splines and other interpolators
+
+
+def _reduce_interpolator(interpolator: Any) -> Reduced:
+    _, _, state, *_ = interpolator.__reduce_ex__(5)
+    return rebuild_interpolator, (type(interpolator), scipy.__version__), state
+
+
+def rebuild_interpolator(cls: Any, version: str) -> Any:
+    """Make an object of a class of `scipy.interpolate`, whose state is private to a version of scipy.
+
+    Raises
+    ------
+    DecodeError
+        It is from another version of scipy.
+    """
+    if version != scipy.__version__:
+        message = f"a {cls.__name__} of scipy {version} consists of what scipy {scipy.__version__} does not know: "
+        message += "use the same version on both sides, or send what it is made from"
+        raise DecodeError(message)
+    return cls.__new__(cls)
+
+
+# The registry
 
 
 def register() -> None:
     """Tell the registry."""
-    DEFAULT.provide(scipy.sparse.coo_array, reduce_coo)
-    DEFAULT.provide(scipy.sparse.coo_matrix, reduce_coo)
+    for cls, reduce in {
+        scipy.sparse.coo_array: reduce_coo,
+        scipy.sparse.coo_matrix: reduce_coo,
+        scipy.sparse.dok_array: reduce_dok,
+        scipy.sparse.dok_matrix: reduce_dok,
+    }.items():
+        DEFAULT.provide(cls, reduce)
+    # It is not imported for this: that takes longer than all the rest.
+    interpolate = sys.modules.get("scipy.interpolate")
+    for cls in vars(interpolate).values() if interpolate else ():
+        if isinstance(cls, type) and cls.__module__.startswith("scipy.interpolate."):
+            DEFAULT.provide(cls, _reduce_interpolator, subclasses=True)

@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 
 from oobcodec.errors import DecodeError, EncodeError
+from oobcodec.reducers.attributes import with_attributes
 from oobcodec.reducers.torch_storages import CPU, NO_DATA, memory_of, placed, reduce_storage
 from oobcodec.registry import DEFAULT
 
@@ -152,9 +153,7 @@ def _reduce_view(tensor: Any) -> Reduced:
     with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001  # a subclass may count what is done to it
         arguments = (name or cls, tensor.data, tensor.requires_grad)
         state = object.__getstate__(tensor)
-    if not state:
-        return rebuild_view, arguments
-    return rebuild_view, arguments, state, None, None, set_attributes
+    return with_attributes(rebuild_view, arguments, state)
 
 
 def rebuild_view(cls: str | type, data: Tensor, requires_grad: bool) -> Any:  # noqa: FBT001  # pickle passes by position
@@ -172,15 +171,6 @@ def rebuild_view(cls: str | type, data: Tensor, requires_grad: bool) -> Any:  # 
             raise DecodeError(message)
         cls = found
     return Tensor._make_subclass(cls, data, requires_grad)  # noqa: SLF001  # as torch.nn.Parameter does
-
-
-def set_attributes(obj: Any, state: dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
-    """Set what `object.__getstate__` returned of another object, without asking the class of this one."""
-    attributes, slots = state if isinstance(state, tuple) else (state, {})
-    if attributes:
-        vars(obj).update(attributes)
-    for name, value in slots.items():
-        object.__setattr__(obj, name, value)
 
 
 # Other kinds of tensors

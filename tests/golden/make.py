@@ -1,6 +1,7 @@
 """Writes the golden messages that are not there yet: what this version makes of the specimens, in the packed form.
 
-They are kept forever, so none is ever written again.
+And of small objects of the libraries that are installed, in a folder a library. They are kept forever, so none is ever
+written again.
 """
 
 import sys
@@ -12,6 +13,7 @@ SUFFIX = ".oob"
 
 def main():
     sys.path.insert(0, str(HERE.parents[1]))
+    from golden import objects
     from specimens import SPECIMENS, registered
 
     import oobcodec
@@ -19,9 +21,10 @@ def main():
     with registered():
         messages = {name: oobcodec.dumps(specimen.make()) for name, specimen in SPECIMENS.items()}
     messages["code_by_value"] = oobcodec.dumps(lambda x: x + 1)
-    HERE.mkdir(exist_ok=True)
+    messages |= {"/".join(names): oobcodec.dumps(objects.make(*names)) for names in objects.installed()}
     for name, frames in messages.items():
         path = HERE / f"{name}{SUFFIX}"
+        path.parent.mkdir(exist_ok=True)
         if not path.exists():
             with path.open("xb") as file:
                 file.write(oobcodec.pack(frames))

@@ -1,12 +1,14 @@
 """What arrives as something else than the receiver would make of the same line, as the documentation says."""
 
+import warnings
 import zoneinfo
+from functools import partial
 
 
 def mapped(key, sender):
     """Return what a case from a sender with these versions may arrive as, in a list: an empty one if as itself only."""
     library, name = key
-    makers = {"pandas": _pandas, "polars": _polars}.get(library, lambda _: {})(sender)
+    makers = {"pandas": _pandas, "polars": _polars, "xarray": _xarray}.get(library, lambda _: {})(sender)
     return [makers[name]()] if name in makers else []
 
 
@@ -41,3 +43,15 @@ def _polars(sender):
     from conformance.cases_polars import _categories
 
     return {"Categorical, in lexical order": lambda: _categories(pl.Categorical)}
+
+
+def _xarray(_):
+    import pandas as pd
+    from conformance.table import cases
+
+    def with_objects(make):
+        # What xarray has as numpy's text has the labels of its index from pandas.
+        with warnings.catch_warnings(action="ignore"), pd.option_context("future.infer_string", False):  # noqa: FBT003
+            return make()
+
+    return {name: partial(with_objects, each.make) for name, each in cases("xarray").items()}

@@ -62,7 +62,7 @@ def verdict(name, sock, sender):
         return _compared(got, SPECIMENS[name])
     case = CASES.get(name)
     lost = Comparison(got, (case.arrives or case.make)(), sent=False).lost if case else f"a {type(got)}, unknown here"
-    if any(not Comparison(got, want, sent=False).lost for want in mapped(name, sender) if lost):
+    if lost and any(not Comparison(got, want, sent=False).lost for want in mapped(name, sender)):
         return "mapped"
     return f"another: {lost}" if lost else "same"
 
