@@ -43,7 +43,9 @@ STACK_GLOBAL: Final = 0x93
 STOP: Final = ord(".")
 
 # The libraries that oobcodec has reducers for are part of it: what they refuse, pickling refuses.
-_LIBRARIES: Final = {"jax", "jaxlib", "keras", "numpy", "pandas", "polars", "pyarrow", "scipy", "tensorflow", "torch"}
+_LIBRARIES: Final = {
+    *("jax", "jaxlib", "keras", "numpy", "pandas", "polars", "pyarrow", "scipy", "tensorflow", "torch", "xarray"),
+}
 _MACHINERY: Final = frozenset({"cloudpickle", "copyreg", "oobcodec", "pickle", *_LIBRARIES})
 
 _OPENING: Final = 11

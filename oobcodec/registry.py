@@ -42,8 +42,10 @@ _OWN: Final = {
     "polars": ["oobcodec.reducers.polars"],
     "pyarrow": ["oobcodec.reducers.arrow"],
     "scipy": ["oobcodec.reducers.scipy"],
+    "scipy.interpolate": ["oobcodec.reducers.scipy_interpolate"],
     "tensorflow": ["oobcodec.reducers.tensorflow"],
     "torch": ["oobcodec.reducers.torch"],
+    "xarray": ["oobcodec.reducers.xarray"],
 }
 _CLASS_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _TAG = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)+", re.ASCII)
@@ -376,7 +378,10 @@ class Registry:
     def exact(self, cls: type) -> Reduce | None:
         """Return the reducer for just this class."""
         for base in cls.__mro__:
-            self._plug_in(str(base.__module__).partition(".")[0])
+            library, *parts = str(base.__module__).split(".", 2)
+            self._plug_in(library)
+            if parts:  # a part of a library that is imported by itself
+                self._plug_in(f"{library}.{parts[0]}")
         with self._lock:
             self._resolve_pending()
             reducer = self._registered.get(cls) or self._provided.get(cls)

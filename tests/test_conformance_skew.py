@@ -96,10 +96,7 @@ EXEMPTIONS = [
     Exemption(
         "xarray", "a dataset and its parts", "old->new", rf"{OTHER}'dtype': .*station.*ObjectDType.* not .*StringDtype"
     ),
-    # xarray remembers a dtype besides that of the index: 2024.1 objects, later versions the one that pandas has.
-    Exemption(
-        "xarray", "times in a zone|intervals|periods|categories", "old<->new", rf"{OTHER}'dtype': .obj\['x'\].dtype: "
-    ),
+    Exemption("xarray", "categories", "old->new", "mapped"),
     Exemption(
         "xarray", "tree.*", NEW, rf"refused: {LACKS}'xarray\.core\.datatree', which xarray {{here}} does not have"
     ),

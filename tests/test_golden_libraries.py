@@ -23,7 +23,7 @@ EXCEPTIONS = {
     "polars.rebuild_elements": "the type is pickled by polars itself",
     "polars.rebuild_pickled": "the state is polars' own",
     "polars.rebuild_plan": "the state is polars' own, and refused by other versions",
-    "scipy.rebuild_interpolator": "the state is scipy's own, and refused by other versions",
+    "scipy_interpolate.rebuild_interpolator": "the state is scipy's own, and refused by other versions",
 }
 
 

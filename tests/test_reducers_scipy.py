@@ -1,13 +1,12 @@
-"""Sparse matrices in two formats, and interpolators; the other formats need no reducer: see test_scipy.py."""
+"""Sparse matrices in two formats; the other formats need no reducer: see test_scipy.py."""
 
 import numpy as np
 import pytest
 import scipy.sparse
-from helpers import roundtrip, run_python
-from scipy import interpolate
+from helpers import roundtrip
 
 from oobcodec.errors import DecodeError
-from oobcodec.reducers.scipy import rebuild_coo, rebuild_dok, rebuild_interpolator, reduce_coo, register
+from oobcodec.reducers.scipy import rebuild_coo, rebuild_dok, reduce_coo, register
 from oobcodec.registry import DEFAULT
 
 register()
@@ -101,45 +100,6 @@ def test_dictionary_does_not_name_its_class(cls):
 def test_dictionary_of_one_axis_more_than_there_can_be_is_refused():
     with pytest.raises(DecodeError, match=r"scipy \d.* has no dok_matrix of 3 axes: install the sender's version"):
         rebuild_dok("dok_matrix", {}, (2, 2, 2), np.dtype("f8"))
-
-
-class Slope(interpolate.PPoly):
-    """A spline of the user's."""
-
-
-X = np.arange(8.0)
-INTERPOLATORS = {
-    "cubic": lambda: interpolate.CubicSpline(X, X**2),
-    "b-spline": lambda: interpolate.make_interp_spline(X, X**2),
-    "on a grid": lambda: interpolate.RegularGridInterpolator((X,), X**2),
-    "one-dimensional": lambda: interpolate.interp1d(X, X**2),
-    "of the user": lambda: Slope(np.ones((2, 7)), X),
-    "by radial functions": lambda: interpolate.RBFInterpolator(X[:, None], X**2),
-}
-
-
-@pytest.mark.parametrize("make", INTERPOLATORS.values(), ids=INTERPOLATORS)
-def test_interpolator_is_of_one_version(make):
-    one = make()
-    got = roundtrip(one)
-    assert type(got) is type(one)
-    at = np.array([[0.5], [3.25]])
-    np.testing.assert_array_equal(got(at), one(at))
-    function, arguments, *_ = DEFAULT.table[type(one)](one)
-    assert (function, arguments) == (rebuild_interpolator, (type(one), scipy.__version__))
-    text = rf"a {type(one).__name__} of scipy 1\.2\.3 consists of what scipy {scipy.__version__} does not know"
-    with pytest.raises(DecodeError, match=text):
-        rebuild_interpolator(type(one), "1.2.3")
-
-
-def test_nothing_is_imported_for_it():
-    code = """
-        import sys
-        from oobcodec.reducers.scipy import register
-        register()
-        assert "scipy.interpolate" not in sys.modules
-    """
-    run_python(code)
 
 
 class TestEarlierScipy:

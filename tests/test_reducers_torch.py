@@ -4,7 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import pytest
-from helpers import received, run_python, shipped, transferred
+from helpers import names, received, run_python, shipped, transferred
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -592,7 +592,7 @@ def test_stock_pickle_reads_the_stream():
 
 class TestNames:
     @pytest.fixture
-    def names(self, monkeypatch):
+    def named(self, monkeypatch):
         """Give tensors names, as torch had them before 2.13."""
         if not hasattr(torch.Tensor, "has_names"):
             monkeypatch.setattr(torch.Tensor, "has_names", lambda tensor: tensor.shape == (2, 3), raising=False)
@@ -602,10 +602,24 @@ class TestNames:
         monkeypatch.undo()
         reducers.register()
 
-    def test_are_refused(self, names):
+    def test_are_refused(self, named):
         one = torch.zeros(2, 3, names=("N", "C")) if hasattr(torch.Tensor, "rename") else torch.zeros(2, 3)
         with pytest.raises(EncodeError, match=r"\('N', 'C'\).*send tensor.rename\(None\)"):
             dumps([one])
 
-    def test_are_no_matter_where_there_are_none(self, names):
+    def test_are_no_matter_where_there_are_none(self, named):
         assert_same(transferred(torch.arange(5)), torch.arange(5))
+
+
+class TestConstants:
+    @pytest.mark.parametrize("name", ["strided", "sparse_csr", "channels_last", "preserve_format", "per_tensor_affine"])
+    def test_travel_by_name(self, name):
+        constant = getattr(torch, name)
+        frames = dumps([constant])
+        assert loads(frames)[0] is constant
+        assert names(frames) == ["oobcodec.reducers.torch", "rebuild_constant", name]
+
+    @pytest.mark.parametrize("name", ["strided_too", "Tensor", "__name__"])
+    def test_unknown_one_is_refused(self, name):
+        with pytest.raises(DecodeError, match=rf"torch \d.* has no torch.{name}: install the sender's version"):
+            reducers.rebuild_constant(name)

@@ -1,11 +1,10 @@
-"""scipy: sparse matrices whose insides are not the same in all versions, and the version of what interpolates.
+"""scipy: sparse matrices whose insides are not the same in all versions.
 
 All other objects of scipy go its own way, their arrays out of band.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Final, TypeAlias
 
 import scipy
@@ -107,29 +106,6 @@ def _empty(name: str, shape: tuple[int, ...]) -> Any:
         raise DecodeError(message) from error
 
 
-# Splines and other interpolators
-
-
-def _reduce_interpolator(interpolator: Any) -> Reduced:
-    _, _, state, *_ = interpolator.__reduce_ex__(5)
-    return rebuild_interpolator, (type(interpolator), scipy.__version__), state
-
-
-def rebuild_interpolator(cls: Any, version: str) -> Any:
-    """Make an object of a class of `scipy.interpolate`, whose state is private to a version of scipy.
-
-    Raises
-    ------
-    DecodeError
-        It is from another version of scipy.
-    """
-    if version != scipy.__version__:
-        message = f"a {cls.__name__} of scipy {version} consists of what scipy {scipy.__version__} does not know: "
-        message += "use the same version on both sides, or send what it is made from"
-        raise DecodeError(message)
-    return cls.__new__(cls)
-
-
 # The registry
 
 
@@ -142,8 +118,3 @@ def register() -> None:
         scipy.sparse.dok_matrix: reduce_dok,
     }.items():
         DEFAULT.provide(cls, reduce)
-    # It is not imported for this: that takes longer than all the rest.
-    interpolate = sys.modules.get("scipy.interpolate")
-    for cls in vars(interpolate).values() if interpolate else ():
-        if isinstance(cls, type) and cls.__module__.startswith("scipy.interpolate."):
-            DEFAULT.provide(cls, _reduce_interpolator, subclasses=True)

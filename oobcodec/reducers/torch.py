@@ -54,6 +54,7 @@ _COMPRESSED: Final = {
 # torch.nn.Buffer came with torch 2.5.
 _IN_NN: Final = [name for name in ("Parameter", "Buffer") if hasattr(torch.nn, name)]
 _OWN_CLASSES: Final[dict[type, str]] = {Tensor: "Tensor"} | {getattr(torch.nn, name): name for name in _IN_NN}
+_CONSTANTS: Final = (torch.layout, torch.memory_format, torch.qscheme)
 _PHANTOMS: Final = (FakeTensor, FunctionalTensor)
 
 
@@ -296,8 +297,30 @@ def rebuild_typed_storage(storage: Any, dtype: str) -> Any:
     return torch.storage.TypedStorage(wrap_storage=storage, dtype=_DTYPES[dtype], _internal=True)
 
 
+def reduce_constant(constant: Any) -> Reduced:
+    """Name a layout, a memory format or a scheme of quantization: pickle would look for it in all modules."""
+    return rebuild_constant, (str(constant).removeprefix("torch."),)
+
+
+def rebuild_constant(name: str) -> Any:
+    """Return what torch has under a name.
+
+    Raises
+    ------
+    DecodeError
+        This torch has no such thing.
+    """
+    constant = getattr(torch, name, None)
+    if not isinstance(constant, _CONSTANTS):
+        message = f"torch {torch.__version__} has no torch.{name}: install the sender's version"
+        raise DecodeError(message)
+    return constant
+
+
 def register() -> None:
     """Tell the registry."""
+    for cls in _CONSTANTS:
+        DEFAULT.provide(cls, reduce_constant)
     DEFAULT.provide(UntypedStorage, reduce_storage)
     DEFAULT.provide(torch.storage.TypedStorage, reduce_typed_storage)
     reduce = reduce_without_names if hasattr(Tensor, "has_names") else reduce_tensor

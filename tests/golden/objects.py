@@ -96,6 +96,14 @@ def _torch_quantized(torch):
     ]
 
 
+def _along_a_zone():
+    import pandas as pd
+    import xarray as xr
+
+    hours = pd.date_range("2024-03-31", periods=3, freq="h", tz="UTC")
+    return xr.DataArray(np.arange(3.0), coords={"x": hours}, dims="x", name="along")
+
+
 def _scipy_matrices(kind):
     from scipy import sparse
 
@@ -184,6 +192,7 @@ OBJECTS = {
         "tensor": lambda torch: torch.arange(300.0).reshape(15, 20).T,
         "dtypes": lambda torch: [torch.arange(3).to(getattr(torch, name)) for name in ("bfloat16", "bool", "uint8")],
         "no_elements": lambda torch: torch.empty(0, 3),
+        "constants": lambda torch: [torch.strided, torch.channels_last, torch.per_channel_affine],
         "shared_storage": lambda torch: [one := torch.arange(300), one[50:], one.untyped_storage()],
         "with_gaps": lambda torch: torch.arange(600).reshape(200, 3)[:, 1],
         "expanded": lambda torch: torch.arange(3.0).expand(4, 3),
@@ -204,6 +213,9 @@ OBJECTS = {
         "on_a_device": lambda jax: jax.device_put(np.arange(3, dtype="i4"), jax.devices("cpu")[0]),
         "keys": lambda jax: jax.random.split(jax.random.key(5), 3),
         "shape": lambda jax: jax.ShapeDtypeStruct((2, 3), "float32"),
+    },
+    "xarray": {
+        "zoned": lambda _: _along_a_zone(),
     },
     "scipy": {
         "coordinates": lambda _: _scipy_matrices("coo"),
