@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -169,7 +170,7 @@ CASES = [
     case("coordinates of levels, stacked", lambda: _array().stack(z=("x", "y")), 8 * N + (2 + 1) * N + 8 * (ROWS + 16)),  # noqa: PD013  # this is xarray
     case("times with a step", lambda: _along(_hours(N)), 16 * N),
     case("times without a step", lambda: _along(_hours(N)[np.arange(N) != 5]), 16 * N - 16),
-    case("times in a zone", lambda: _along(_hours(3000, tz="Europe/Paris"))),
+    case("times in a zone", lambda: _along(_hours(3000, tz=ZoneInfo("Europe/Paris")))),
     case("timedeltas", lambda: _along(pd.timedelta_range("1s", periods=N, freq="s", unit="ns")), 16 * N),
     case("numbers", lambda: _along(_numbers() * 0.5), 16 * N),
     case("small integers", lambda: _along(np.arange(-100, 100, dtype="i1"))),
