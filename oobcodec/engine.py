@@ -43,10 +43,10 @@ STACK_GLOBAL: Final = 0x93
 STOP: Final = ord(".")
 
 # The libraries that oobcodec has reducers for are part of it: what they refuse, pickling refuses.
-_LIBRARIES: Final = {
+LIBRARIES: Final = {
     *("jax", "jaxlib", "keras", "numpy", "pandas", "polars", "pyarrow", "scipy", "tensorflow", "torch", "xarray"),
 }
-_MACHINERY: Final = frozenset({"cloudpickle", "copyreg", "oobcodec", "pickle", *_LIBRARIES})
+_MACHINERY: Final = frozenset({"cloudpickle", "copyreg", "oobcodec", "pickle", *LIBRARIES})
 
 _OPENING: Final = 11
 _FRAME: Final = (b"\x80\x05\x95", b"\x95")
