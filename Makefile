@@ -21,7 +21,7 @@ test: check environments ## run all checks, and then the tests
 	$(call within,oldest) tests/test_conformance.py
 	$(call within,tensorflow) tests/test_reducers_tensorflow.py tests/test_conformance.py -k tensorflow \
 	    --cov=oobcodec.reducers.tensorflow --cov=oobcodec.reducers.keras
-	OMITTED=$$($(bin)/python -c 'from importlib.util import find_spec as f; \
+	ELSEWHERE=oobcodec/reducers OMITTED=$$($(bin)/python -c 'from importlib.util import find_spec as f; \
 	    print("nothing" if f("torch") else "oobcodec/reducers/torch*.py")') $(bin)/python -m pytest --cov
 
 check: .venv/.ready ## lint, format, types, architecture, markup
