@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import oobcodec
+from benchmarks import peers
 
 try:
     from rich.console import Console
@@ -29,6 +30,8 @@ COLUMNS = ("workload", "operation", "figure", "bar", "", "measured")
 NOTES = """\
 Times are the best of several rounds in which the contenders take turns, with the garbage collector off.
 Loads reads what a receiver has in memory of its own: arrays that lie in it are not copied, bytes objects are.
+What is loaded is always the same message: oobcodec knows the stream of a single array when it comes for the third time.
+A peer that loses something of the object is shown with what it loses, and not compared with.
 Copied is what dumps writes a second time. Views that share memory and frames that refer to it are not copies.
 Memory is what the peak grows by during dumps. The socket's time runs from the object to its acknowledgement."""
 
@@ -40,6 +43,7 @@ def environment() -> dict[str, str]:
         "oobcodec": oobcodec.__version__,
         "CPU": f"{_cpu()}, {cpu_count()} cores",
         "system": platform.platform(),
+        "peers": ", ".join(f"{peer.name} {peer.version}" for peer in map(peers.find, peers.NAMES) if peer),
     }
 
 

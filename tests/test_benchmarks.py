@@ -36,7 +36,7 @@ def measured(tmp_path_factory):
 
 def test_environment_is_told(measured):
     text, figures = measured
-    assert [*figures["environment"]] == ["Python", "numpy", "oobcodec", "CPU", "system"]
+    assert [*figures["environment"]] == ["Python", "numpy", "oobcodec", "CPU", "system", "peers"]
     for name, value in figures["environment"].items():
         assert f"{name}: {value}\n" in text
 
