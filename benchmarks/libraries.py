@@ -26,41 +26,43 @@ ROWS = 1_000_000
 class Workload(NamedTuple):
     """An object, and what `oobcodec` may cost in multiples of the best peer that does not lose any of it."""
 
-    make: Callable[[], object]
+    make: Callable[[int], object]
+    """Takes a divisor of the number of rows."""
     dumps_bar: float
     loads_bar: float
     shipped_bar: float | None = None
     """In KiB, where the question is what of the memory travels."""
 
 
-def _columns(rows: int = ROWS) -> dict[str, Any]:
+def _columns(rows: int) -> dict[str, Any]:
     return {"x": np.arange(rows) / 7, "name": [f"item {i}" for i in range(rows)]}
 
 
-def _polars() -> object:
-    return import_module("polars").DataFrame(_columns())
+def _polars(scale: int) -> object:
+    return import_module("polars").DataFrame(_columns(ROWS // scale))
 
 
-def _arrow() -> Any:
-    return import_module("pyarrow").table(_columns())
+def _arrow(scale: int) -> Any:
+    return import_module("pyarrow").table(_columns(ROWS // scale))
 
 
-def _tensor() -> object:
+def _tensor(_: int) -> object:
     torch = import_module("torch")
     return torch.arange(2_000_000, dtype=torch.float32)
 
 
-def _state_dict() -> object:
+def _state_dict(_: int) -> object:
     torch = import_module("torch")
     torch.manual_seed(0)
     return torch.nn.Sequential(*(torch.nn.Linear(384, 384) for _ in range(30))).state_dict()
 
 
-def _floats(rows: int = 100_000) -> object:
-    return import_module("pandas").DataFrame({f"c{i}": np.arange(rows) / (i + 1) for i in range(10)})
+def _floats(scale: int, rows: int = 100_000) -> object:
+    return import_module("pandas").DataFrame({f"c{i}": np.arange(rows // scale) / (i + 1) for i in range(10)})
 
 
-def _mixed(rows: int = 100_000) -> object:
+def _mixed(scale: int) -> object:
+    rows = 100_000 // scale
     times = np.arange(rows).astype("M8[s]").astype("M8[ns]")
     return import_module("pandas").DataFrame({**_columns(rows), "time": times})
 
@@ -68,19 +70,19 @@ def _mixed(rows: int = 100_000) -> object:
 WORKLOADS = {
     "polars, 1M rows of floats and strings": Workload(_polars, 0.1, 0.1),
     "Arrow table, the same": Workload(_arrow, 1.4, 1.2),
-    "ten rows of it": Workload(lambda: _arrow().slice(1000, 10), 1.0, 1.0, 4),
+    "ten rows of it": Workload(lambda scale: _arrow(scale).slice(1000, 10), 1.0, 1.0, 4),
     "torch tensor of 8 MB": Workload(_tensor, 1.25, 1.25),
     "state_dict of 60 tensors": Workload(_state_dict, 1.0, 1.0),
     "pandas, 10 x 100k floats": Workload(_floats, 1.15, 1.15),
     "pandas, floats, strings, times": Workload(_mixed, 1.0, 1.0),
-    "100 data frames": Workload(lambda: {f"k{i}": _floats(100) for i in range(100)}, 1.0, 1.0),
+    "100 data frames": Workload(lambda _: {f"k{i}": _floats(1, 100) for i in range(100)}, 1.0, 1.0),
 }
 
 
 def measure(name: str, effort: Effort) -> list[Result]:
     """Return the ratios to the best peer that is right, beside the times of those that lose something."""
     workload = WORKLOADS[name]
-    obj = workload.make()
+    obj = workload.make(effort.scale)
     found = {peer: _lost(peer, obj) for peer in map(peers.find, peers.NAMES) if peer}
     able = {peer: _label(peer, lost) for peer, lost in found.items() if "error" not in lost}
     right = {label for peer, label in able.items() if not found[peer] and peer.name != "oobcodec"}
