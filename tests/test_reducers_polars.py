@@ -2,13 +2,14 @@ import dataclasses
 import pickle
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from helpers import received, run_python, transferred, weight
+from helpers import in_band, received, run_python, transferred, weight
 
 from oobcodec.codec import dumps, loads
-from oobcodec.errors import DecodeError, EncodeError
+from oobcodec.errors import DecodeError
 from oobcodec.reducers import arrow
 from oobcodec.reducers import polars as reducers
 
@@ -86,9 +87,30 @@ def test_which_types_arrow_carries():
         assert not reducers._is_carried(dtype)
 
 
-def test_python_objects_are_refused_rather_than_turned_into_bytes():
-    with pytest.raises(EncodeError, match=r"cannot pickle 'polars.* object at \['x'\]: .*Object"):
-        dumps({"x": pl.DataFrame({"objects": pl.Series([object()], dtype=pl.Object)})})
+@pytest.mark.parametrize("memory", [bytearray, bytes])
+def test_python_objects_are_not_turned_into_bytes(memory):
+    array = np.arange(1000.0)
+    series = pl.Series("objects", [{"a": array}, None, array, "text"], pl.Object)
+    for one in (series, pl.DataFrame([pl.Series("n", [1, 2, 3, 4]), series]), series[1:3], series.clear()):
+        got = transferred(one, memory)
+        assert (type(got), got.shape) == (type(one), one.shape)
+        columns = zip(*[each.to_frame() if isinstance(each, pl.Series) else each for each in (got, one)], strict=True)
+        for actual, expected in columns:
+            assert (actual.name, actual.dtype, len(actual)) == (expected.name, expected.dtype, len(expected))
+    first, nothing, again, text = transferred(series, memory).to_list()
+    assert (nothing, text) == (None, "text")
+    assert again is first["a"]
+    np.testing.assert_array_equal(again, array)
+    assert again.flags.writeable is (memory is bytearray)
+    assert in_band(dumps(series)) < 500
+
+
+def test_type_that_polars_does_not_read_of_nothing_is_left_to_it(monkeypatch):
+    def panic(series, state):
+        raise pl.exceptions.ComputeError
+
+    monkeypatch.setattr(pl.Series, "__setstate__", panic)
+    assert reducers._is_pickled.__wrapped__(pl.List(pl.Categorical))
 
 
 WIDTHLESS = [

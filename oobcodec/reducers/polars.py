@@ -174,7 +174,7 @@ def _order(series: pl.Series) -> str:
 @lru_cache(maxsize=1024)
 def _is_carried(dtype: pl.DataType) -> bool:
     """Tell whether Arrow brings back what it is given of this type."""
-    if pa is None or _is_widthless(dtype):
+    if pa is None or _is_unreadable(dtype):
         return False
     sample = pl.DataFrame({"sample": pl.Series([None], dtype=dtype)})
     try:
@@ -187,23 +187,28 @@ def _is_carried(dtype: pl.DataType) -> bool:
 @lru_cache(maxsize=1024)
 def _is_pickled(dtype: pl.DataType) -> bool:
     """Tell whether polars reads what it writes of this type; of enumerations in arrays, early versions do not."""
-    if _is_widthless(dtype):
+    if _is_unreadable(dtype):
         return False
     sample, returned = pl.Series("sample", [None], dtype=dtype), pl.Series()
     try:
         returned.__setstate__(sample.__getstate__())
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return True  # or rather refused, which polars has to explain
+        return True  # of nothing, early versions do not read it
     return returned.dtype == dtype
 
 
-def _is_widthless(dtype: Any) -> bool:
-    """Tell whether there are arrays without elements in this type, which polars writes, but does not read."""
+def _is_unreadable(dtype: Any) -> bool:
+    """Tell whether this is of Python's objects, which polars does not write, or has arrays without elements in it.
+
+    Those it writes, but does not read.
+    """
+    if dtype == pl.Object:
+        return True
     if isinstance(dtype, pl.Array):
-        return 0 in dtype.shape or _is_widthless(dtype.inner)
+        return 0 in dtype.shape or _is_unreadable(dtype.inner)
     if isinstance(dtype, pl.List):
-        return _is_widthless(dtype.inner)
-    return isinstance(dtype, pl.Struct) and any(_is_widthless(field.dtype) for field in dtype.fields)
+        return _is_unreadable(dtype.inner)
+    return isinstance(dtype, pl.Struct) and any(_is_unreadable(field.dtype) for field in dtype.fields)
 
 
 def _with_attributes(reduce: Callable[[Any], Reduced]) -> Callable[[Any], Reduced]:
