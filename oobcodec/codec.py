@@ -64,41 +64,10 @@ _give_back = engines.append
 _unpickle = pickle.loads
 
 
-class _FirstFrames(dict[int, memoryview]):
-    """``frames[0]`` of a message that is nothing but a pickle of so many bytes."""
-
-    def __missing__(self, size: int) -> memoryview:
-        first = memoryview(headers.encode("pickle", None, (size,), 1, ()))
-        if size < _SMALL:
-            self[size] = first
-        return first
-
-
-class _Plans(dict[bytes, "_Plan"]):
-    """How to read a message the short way, by ``frames[0]``.
-
-    That goes for a small pickle, and beside it no buffer that is less than a frame: how the pickle begins, its length,
-    how many frames the message has, and the length and read-only flag of each buffer. No message has the plan of any
-    other, which is one without frames.
-    """
-
-    def __missing__(self, first: bytes) -> _Plan:
-        if len(first) > headers.SMALL:
-            return b"", 0, 0, ()
-        tag, meta, lengths, pickle_frames, placements = headers.decode_small(first)
-        buffers = tuple([(place[2], place[3]) for place in placements])
-        whole = tuple([(frame, 0, *buffer) for frame, buffer in enumerate(buffers, 2)]) == placements
-        plan: _Plan = b"", 0, 0, ()
-        if tag == "pickle" and meta is None and pickle_frames == 1 and lengths[0] < _SMALL and whole:
-            plan = opening(lengths[0]), lengths[0], 1 + len(lengths), buffers
-        if len(self) >= _PLANNED:
-            self.clear()
-        self[first] = plan
-        return plan
-
-
-_first_frames = _FirstFrames()
-_plans = _Plans()
+_first_frames: dict[int, memoryview] = {}
+"""``frames[0]`` of messages that are nothing but a pickle, by the length of that."""
+_plans: dict[bytes, _Plan] = {}
+"""How to read messages the short way, by ``frames[0]``."""
 
 
 def dumps(obj: object, *, copy: bool = False) -> list[memoryview]:
@@ -167,7 +136,18 @@ def dumps(obj: object, *, copy: bool = False) -> list[memoryview]:
     if length < _TINY or size() < REUSABLE:
         clear_memo()
         _give_back(engine)
-    return [_first_frames[length].toreadonly(), memoryview(stream)]
+    try:
+        first = _first_frames[length]
+    except KeyError:
+        first = _first_frame(length)
+    return [first.toreadonly(), memoryview(stream)]
+
+
+def _first_frame(length: int) -> memoryview:
+    first = memoryview(headers.encode("pickle", None, (length,), 1, ()))
+    if length < _SMALL:
+        _first_frames[length] = first
+    return first
 
 
 def _dump_by_value(obj: object, error: Exception | None, *, copy: bool) -> list[memoryview]:
@@ -302,16 +282,51 @@ def loads(
         first = bytes(_view(0, first))
     if writable is None and open_encoded and map_location is None and not RUNNING:
         # Most messages, at half of the general price; all others are sorted out below.
-        begin, size, count, places = _plans[first]
+        try:
+            begin, size, count, places = _plans[first]
+        except KeyError:
+            begin, size, count, places = _plan(first)
         if len(frames) == count:
             stream = frames[1]
             kind = type(stream)
-            stream = stream.tobytes() if kind is memoryview else bytes(stream) if kind is bytearray else stream
-            if type(stream) is bytes and len(stream) == size and stream[:11] == begin and stream[-1] == STOP:
+            if kind is not bytes:
+                stream = stream.tobytes() if kind is memoryview else bytes(stream) if kind is bytearray else b""
+            if len(stream) == size and stream[:11] == begin and stream[-1] == STOP:
                 try:
                     return _load_buffers(stream, frames, places) if places else _unpickle(stream)
                 except Exception as error:  # noqa: BLE001  # raised again there
                     _fail(error)
+    return _load_message(first, frames, writable, open_encoded, map_location)
+
+
+def _plan(first: bytes) -> _Plan:
+    """Return how to read a message the short way, which goes for a small pickle, beside it no buffer less than a frame.
+
+    That is how the pickle begins, its length, how many frames the message has, and the length and read-only flag of
+    each buffer. No message has the plan of any other, which is one without frames.
+    """
+    if len(first) > headers.SMALL:
+        return b"", 0, 0, ()
+    tag, meta, lengths, pickle_frames, placements = headers.decode_small(first)
+    buffers = tuple([(place[2], place[3]) for place in placements])
+    whole = tuple([(frame, 0, *buffer) for frame, buffer in enumerate(buffers, 2)]) == placements
+    plan: _Plan = b"", 0, 0, ()
+    if tag == "pickle" and meta is None and pickle_frames == 1 and lengths[0] < _SMALL and whole:
+        plan = opening(lengths[0]), lengths[0], 1 + len(lengths), buffers
+    if len(_plans) >= _PLANNED:
+        _plans.clear()
+    _plans[first] = plan
+    return plan
+
+
+def _load_message(
+    first: bytes,
+    frames: Sequence[Buffer],
+    writable: bool | None,  # noqa: FBT001  # an option
+    open_encoded: bool,  # noqa: FBT001  # an option
+    map_location: Any,
+) -> Any:
+    """Rebuild the object of any message."""
     header = headers.decode_small(first) if len(first) <= headers.SMALL else headers.decode(first)
     options = DEFAULTS
     if writable is not None or not open_encoded or map_location is not None:
