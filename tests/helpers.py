@@ -108,6 +108,18 @@ def run_python(code, *arguments, stdin=b"", measured=True):
     return done.stdout
 
 
+def run_module(name, *arguments, paths=()):
+    """Run a module of the repository as a command, with these paths before the others, and return how it went."""
+    return subprocess.run(
+        [sys.executable, "-m", name, *map(str, arguments)],
+        cwd=Path(__file__).parent.parent,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([*map(str, paths), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def write_module(folder, name, source):
     """Write a module, in a package if its name has a dot."""
     *packages, module = name.split(".")

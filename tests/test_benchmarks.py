@@ -1,29 +1,13 @@
 """The benchmarks run, and say what they have found."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from helpers import run_module
 
-ROOT = Path(__file__).parent.parent
 
-
-def run(*arguments, at_start="", tmp_path=None):
-    paths = sys.path
-    if tmp_path is not None:
-        (tmp_path / "sitecustomize.py").write_text(at_start)
-        paths = [str(tmp_path), *sys.path]
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(*arguments, paths=()):
+    return run_module("benchmarks", *arguments, paths=paths)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +50,8 @@ def test_table_shows_ratio_and_bar_and_marks_what_is_missed(measured):
 
 def test_table_without_rich(tmp_path):
     without = "import sys; sys.modules['rich'] = sys.modules['rich.console'] = None"
-    done = run("--quick", "--only", "memory", tmp_path=tmp_path, at_start=without)
+    (tmp_path / "sitecustomize.py").write_text(without)
+    done = run("--quick", "--only", "memory", paths=[tmp_path])
     assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("memory "))
     assert "dumps of 64 MiB" in line

@@ -1,17 +1,14 @@
 """Every case of the table arrives as it left, and its data out of band: alone, nested, twice, and among others."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from conformance.comparison import Comparison
 from conformance.court import Court
 from conformance.judgement import CONTEXTS, judge
 from conformance.table import table
+from helpers import run_module
 
 import oobcodec
 from benchmarks import peers
@@ -41,20 +38,13 @@ def test_is_a_large_table():
 
 
 def score(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "tests.conformance", *arguments],
-        cwd=Path(__file__).parent.parent,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_module("tests.conformance", *arguments)
 
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
     path = tmp_path_factory.mktemp("score") / "verdicts.json"
-    done = score("--peer", "oobcodec", "--peer", "pickle5", "--library", "stdlib", "--lost", "--json", str(path))
+    done = score("--peer", "oobcodec", "--peer", "pickle5", "--library", "stdlib", "--lost", "--json", path)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(path.read_text())
 
