@@ -30,7 +30,7 @@ COLUMNS = ("workload", "operation", "figure", "bar", "", "measured")
 NOTES = """\
 Times are the best of several rounds in which the contenders take turns, with the garbage collector off.
 Loads reads what a receiver has in memory of its own: arrays that lie in it are not copied, bytes objects are.
-What is loaded is always the same message: oobcodec knows the stream of a single array when it comes for the third time.
+The same object is dumped, and the same message loaded, again and again: oobcodec then knows the stream of a lone array.
 A peer that loses something of the object is shown with what it loses, and not compared with.
 Copied is what dumps writes a second time. Views that share memory and frames that refer to it are not copies.
 Memory is what the peak grows by during dumps. The socket's time runs from the object to its acknowledgement."""

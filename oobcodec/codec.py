@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from oobcodec import header as headers
 from oobcodec.buffers import Extent, allocate, flat
-from oobcodec.calls import LENGTH, calls, notice
+from oobcodec.calls import LENGTH, Taken, calls, notice, remember, streams
 from oobcodec.context import DEFAULTS, LOADING, RUNNING, LoadOptions
 from oobcodec.engine import (
     REUSABLE,
@@ -63,7 +63,7 @@ _take = engines.pop
 _give_back = engines.append
 _unpickle = pickle.loads
 
-
+_alone = REGISTRY.alone
 _first_frames: dict[int, memoryview] = {}
 """``frames[0]`` of messages that are nothing but a pickle, by the length of that."""
 _plans: dict[bytes, _Plan] = {}
@@ -102,10 +102,9 @@ def dumps(obj: object, *, copy: bool = False) -> list[memoryview]:
     leaves, unless the memory between travels anyway. Lambdas, closures, local classes and what ``__main__`` defines
     travel by value, as cloudpickle does it, and can then be rebuilt by the same minor version of Python only.
     """
-    cls = type(obj)
     serializers = REGISTRY.serializers
-    if cls is bytes or cls is str or serializers:
-        frames = _dump_whole(obj)
+    if type(obj) in _alone or serializers:
+        frames = _dump_alone(obj)
         if frames is not None:
             return _snapshots(frames) if copy else frames
     try:
@@ -172,8 +171,8 @@ def _dump_by_value(obj: object, error: Exception | None, *, copy: bool) -> list[
         del error  # its traceback refers to this frame, and that to the object
 
 
-def _dump_whole(obj: object) -> list[memoryview] | None:
-    """Return the message of a serializer that takes `obj` as a whole, if there is one."""
+def _dump_alone(obj: object) -> list[memoryview] | None:
+    """Return the message of a serializer that takes `obj` as a whole, or of a call that is known, if there is one."""
     for serializer in REGISTRY.serializers:
         if serializer.supports(obj):
             meta, buffers = serializer.dumps(obj)
@@ -182,7 +181,23 @@ def _dump_whole(obj: object) -> list[memoryview] | None:
         return _headed("bytes", None, [memoryview(obj)])
     if type(obj) is str:
         return _headed("str", None, [memoryview(obj.encode("utf-8", "surrogatepass"))])
-    return None
+    return None if REGISTRY.serializers or REGISTRY.outdated() else _dump_call(obj)
+
+
+def _dump_call(obj: object) -> list[memoryview] | None:
+    reduce, take_apart = _alone[type(obj)]
+    # Someone else's reducer may have the class now.
+    call = take_apart(obj) if REGISTRY.table.get(type(obj)) is reduce else None
+    if call is None:
+        return None
+    function, buffer, arguments = call
+    stream = streams.get((function, arguments))
+    if stream is None:
+        frames = dumps(Taken(function, buffer, arguments))
+        remember(call, frames)
+        return frames
+    view = buffer.raw()
+    return [_first_of_one(len(stream), view.nbytes, view.readonly).toreadonly(), memoryview(stream), view]
 
 
 def _message(tag: str, meta: Any, chunks: list[Chunk], buffers: list[memoryview], *, copy: bool) -> list[memoryview]:

@@ -20,10 +20,12 @@ from oobcodec.errors import DecodeError, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pickle import PickleBuffer
 
     from oobcodec.buffers import Buffer
 
     Reduce: TypeAlias = Callable[[Any], str | tuple[Any, ...]]
+    BufferCall: TypeAlias = tuple[Callable[..., Any], PickleBuffer, tuple[Any, ...]]
 
 ENTRY_POINTS: Final = "oobcodec.reducers"
 """Entry-point group: the name is a library's top-level module, the value a function that registers what it needs."""
@@ -130,6 +132,8 @@ class Registry:
         """Registered ones, in the order in which they are tried, before the built-in ones."""
         self.frozen: dict[Callable[..., Any], Callable[..., Any]] = {}
         """What to call instead of a rebuild function when everything is to be read-only."""
+        self.alone: dict[type, Any] = {bytes: None, str: None}
+        """Classes whose objects have a shorter way where they are the whole message: see `provide`."""
         # Reducers registered by the name of a class that the process has not imported yet.
         self._pending: dict[str, Reducer] = {}
         self._copyreg = set(copyreg.dispatch_table)
@@ -210,10 +214,29 @@ class Registry:
             by_name = {name: reducer.reduce for name, reducer in self._pending.items()}
             return by_name | {_name(cls): reducer.reduce for cls, reducer in self._registered.items()}
 
-    def provide(self, cls: type, reduce: Reduce, *, subclasses: bool = False) -> None:
-        """Set a reducer of oobcodec's own, which registered ones precede."""
+    def provide(
+        self,
+        cls: type,
+        reduce: Reduce,
+        *,
+        subclasses: bool = False,
+        alone: Callable[[Any], BufferCall | None] | None = None,
+    ) -> None:
+        """Set a reducer of oobcodec's own, which registered ones precede.
+
+        Parameters
+        ----------
+        cls, reduce, subclasses
+            As of `register_reducer`.
+        alone
+            Called with an object that is a whole message, returns the function that rebuilds it from one buffer, that
+            buffer, outside of the stream, and strings and integers that are the other arguments; or ``None`` if that
+            is not how the object is rebuilt.
+        """
         with self._lock:
             self._provided[cls] = Reducer(reduce, subclasses)
+            if alone is not None:
+                self.alone[cls] = reduce, alone
             self._forget()
 
     # Types under a tag

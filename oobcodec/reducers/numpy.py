@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oobcodec.buffers import Buffer
+    from oobcodec.registry import BufferCall
 
     Array: TypeAlias = np.ndarray[Any, Any]
     Dtype: TypeAlias = np.dtype[Any]
@@ -65,6 +66,17 @@ def reduce_ndarray(array: Any) -> Reduced:
             return _frombuffer, (PickleBuffer(array), name)
         return rebuild_ndarray, (PickleBuffer(array), name, array.shape)
     return _reduce_unusual(array, dtype)
+
+
+def _alone(array: Any) -> BufferCall | None:
+    """Return how a large plain array is rebuilt: what `reduce_ndarray` says of it."""
+    dtype = array.dtype
+    name = _name_of(dtype)
+    if name is None or array.nbytes < IN_BAND or not array.flags.c_contiguous or dtype.metadata is not None:
+        return None
+    if array.ndim == 1:
+        return _frombuffer, PickleBuffer(array), (name,)
+    return rebuild_ndarray, PickleBuffer(array), (name, array.shape)
 
 
 def _reduce_unusual(array: Array, dtype: Dtype) -> Reduced:
@@ -440,7 +452,7 @@ def _set_read_only(fill: Callable[[Array, Any], None]) -> Callable[[Array, Any],
 def register() -> None:
     """Tell the registry."""
     provide, frozen = DEFAULT.provide, DEFAULT.frozen
-    provide(np.ndarray, reduce_ndarray, subclasses=True)
+    provide(np.ndarray, reduce_ndarray, subclasses=True, alone=_alone)
     provide(np.memmap, reduce_memmap)
     provide(np.dtype, reduce_dtype, subclasses=True)
     if hasattr(np.dtypes, "StringDType"):

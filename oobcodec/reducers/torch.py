@@ -17,15 +17,17 @@ from torch import Tensor, UntypedStorage
 from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 
+from oobcodec.engine import IN_BAND
 from oobcodec.errors import DecodeError, EncodeError
 from oobcodec.reducers.attributes import with_attributes
-from oobcodec.reducers.torch_storages import CPU, NO_DATA, memory_of, placed, reduce_storage
+from oobcodec.reducers.torch_storages import CPU, NO_DATA, memory_at, memory_of, placed, reduce_storage
 from oobcodec.registry import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oobcodec.reducers.torch_storages import Ints, Reduced
+    from oobcodec.registry import BufferCall
 
 _STRIDED: Final = torch.strided
 
@@ -89,6 +91,21 @@ def reduce_tensor(tensor: Any) -> Reduced:
     if nbytes == storage.nbytes() and nbytes and tensor.is_contiguous():
         return rebuild_tensor, (storage, strides, name, tuple(tensor.size()))
     return rebuild_tensor, (*memory_of(tensor, storage), name, tuple(tensor.size()))
+
+
+def _alone(tensor: Any) -> BufferCall | None:
+    """Return how a large plain tensor is rebuilt where no other one can share its storage."""
+    name = _plain_name(tensor.dtype)
+    if name is None or not tensor.is_cpu or tensor.requires_grad or tensor.__dict__ or tensor.is_neg():
+        return None
+    try:
+        storage, strides = tensor.untyped_storage(), tensor.stride()
+        nbytes, address = storage.nbytes(), storage.data_ptr()
+    except (NotImplementedError, RuntimeError):
+        return None
+    if nbytes < IN_BAND or nbytes != tensor.nbytes or not tensor.is_contiguous():
+        return None
+    return rebuild_tensor, memory_at(address, nbytes, storage), (strides, name, tuple(tensor.size()))
 
 
 def reduce_without_names(tensor: Any) -> Reduced:
@@ -325,4 +342,4 @@ def register() -> None:
     DEFAULT.provide(torch.storage.TypedStorage, reduce_typed_storage)
     reduce = reduce_without_names if hasattr(Tensor, "has_names") else reduce_tensor
     for cls in _OWN_CLASSES:
-        DEFAULT.provide(cls, reduce, subclasses=True)
+        DEFAULT.provide(cls, reduce, subclasses=True, alone=_alone if cls is Tensor else None)

@@ -46,7 +46,7 @@ def reduce_storage(storage: Any) -> Reduced:
         location = location_tag(storage)
         storage = _on_host(storage)
     nbytes = storage.nbytes()
-    buffer = _memory(_address(storage), nbytes, storage) if nbytes else b""
+    buffer = memory_at(_address(storage), nbytes, storage) if nbytes else b""
     return rebuild_storage, (buffer,) if location is None else (buffer, location)
 
 
@@ -118,7 +118,7 @@ def _located(storage: Any, location: str) -> Any:
         raise DecodeError(message) from error
 
 
-def _memory(address: int, nbytes: int, owner: Any, kind: Any = ctypes.Array) -> Buffer:
+def memory_at(address: int, nbytes: int, owner: Any, kind: Any = ctypes.Array) -> Buffer:
     """Return `nbytes` bytes at an address as a buffer that keeps `owner` alive."""
     if nbytes < IN_BAND and kind is ctypes.Array:
         return bytearray(_string_at(address, nbytes))
@@ -146,7 +146,7 @@ class _Gappy(Extent, ctypes.Array):  # type: ignore[type-arg]
     def compact(self) -> memoryview:
         """Return the elements of the tensor alone, or the memory with zeros in its gaps if that is not more."""
         packed, _ = _compacted(self.owner)
-        return PickleBuffer(_memory(packed.data_ptr(), packed.nbytes(), packed)).raw()
+        return PickleBuffer(memory_at(packed.data_ptr(), packed.nbytes(), packed)).raw()
 
 
 def _extent(shape: Ints, strides: Ints) -> tuple[int, bool]:
@@ -216,11 +216,11 @@ def memory_of(tensor: Any, storage: Any) -> tuple[Any, Ints]:
         return _compacted(tensor)
     address = _address(storage) + offset
     if gap_free:
-        return _memory(address, nbytes, storage), strides
+        return memory_at(address, nbytes, storage), strides
     if min(count, _packed(shape, strides)[1]) * itemsize < IN_BAND:
         # Not by `_Gappy`: the stream would take a small extent with its gaps, and so little is not worth a frame.
         return _compacted(tensor)
-    return _memory(address, nbytes, tensor, _Gappy), strides
+    return memory_at(address, nbytes, tensor, _Gappy), strides
 
 
 def placed(memory: Any, strides: Ints, shape: Ints, itemsize: int) -> tuple[Any, Ints]:
