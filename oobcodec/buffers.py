@@ -149,6 +149,13 @@ def allocate(nbytes: int) -> memoryview:
     return memory[start : start + nbytes]
 
 
+def copied(frame: memoryview) -> memoryview:
+    """Return a writable copy of a frame, in memory that starts at a multiple of 64."""
+    memory = allocate(frame.nbytes)
+    memory[:] = frame
+    return memory
+
+
 def _anonymous(nbytes: int) -> mmap.mmap:
     # The default of ``mmap.mmap`` is MAP_SHARED, whose pages cost twice as much; Windows has neither flag nor advice.
     if not hasattr(mmap, "MAP_PRIVATE"):

@@ -7,8 +7,12 @@
     ├── DecodeError           loads: a message cannot be rebuilt       (also pickle.UnpicklingError)
     │   ├── HeaderError       the header is not what format 1 says
     │   ├── TruncatedError    the bytes end before the message does
-    │   └── LimitError        a declared size is over a limit          (the message names the knob)
+    │   ├── LimitError        a declared size is over a limit          (the message names the knob)
+    │   ├── PolicyError       a name or tag that the policy refuses    (the message names what allows it)
+    │   ├── IntegrityError    a frame is not what its digest says
+    │   └── AuthenticationError   unsigned, or not by a key of ours, or not now
     ├── RegistryError         a registration contradicts another one   (also ValueError)
+    ├── InsecureError         a listener that would trust everybody    (also ValueError)
     └── PoisonedError         this socket stopped inside a message     (also ConnectionError)
 
 An exception that a user's own ``__reduce__`` or ``__setstate__`` raises is not wrapped: it passes unchanged,
@@ -18,12 +22,16 @@ with a note that says where in the object it happened. A clean end of stream is 
 from pickle import PicklingError, UnpicklingError
 
 __all__ = [
+    "AuthenticationError",
     "DecodeError",
     "EncodeError",
     "HeaderError",
+    "InsecureError",
+    "IntegrityError",
     "LimitError",
     "OobError",
     "PoisonedError",
+    "PolicyError",
     "RegistryError",
     "TruncatedError",
 ]
@@ -51,6 +59,22 @@ class TruncatedError(DecodeError):
 
 class LimitError(DecodeError):
     """A message declares more than a limit allows; the text names the limit to raise."""
+
+
+class PolicyError(DecodeError):
+    """A message names what the policy does not allow; the text says what would allow it."""
+
+
+class IntegrityError(DecodeError):
+    """A frame is not what its sender computed a digest of; the text names the frame."""
+
+
+class AuthenticationError(DecodeError):
+    """A message is not signed by a key of the keyring, or not for this place in this connection."""
+
+
+class InsecureError(OobError, ValueError):
+    """A listener would run whatever anybody in the network sends; the text says what to choose."""
 
 
 class RegistryError(OobError, ValueError):

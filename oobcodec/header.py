@@ -7,6 +7,10 @@
                 length of the header (u64), length of the packed message (u64), all little-endian
     header    = [serializer tag, meta, lengths of frames[1:], pickle frames, codecs, digests,
                  [[frame, offset, length, read-only], ...]]
+    digests   = nil or [algorithm, [digest of frames[1], ...]]
+    block     = nothing without digests, else
+                layout (u8: 1), algorithm (u8: 0), CRC-32 of prelude and header (u32);
+                or a signature, which `oobcodec.auth` describes
 
 The prelude is all that has to be read before any memory is set aside, and all that a relay needs.
 """
@@ -14,16 +18,21 @@ The prelude is all that has to be read before any memory is set aside, and all t
 from __future__ import annotations
 
 from functools import lru_cache
+from reprlib import repr as short
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from zlib import crc32
 
 import msgpack
 
-from oobcodec.buffers import padding
-from oobcodec.errors import HeaderError, TruncatedError
+from oobcodec.buffers import ALIGNMENT
+from oobcodec.errors import EncodeError, HeaderError, IntegrityError, TruncatedError
+from oobcodec.limits import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from oobcodec.limits import Limits
 
 MAGIC = b"OOB"
 VERSION = 1
@@ -31,10 +40,28 @@ VERSION = 1
 _PRELUDE = Struct("<3sBHHQQ")
 PRELUDE_SIZE = _PRELUDE.size
 
-_PLACEMENT = (int, int, int, bool)
+_NOWHERE = (None, None, None, None)
 _FIELDS = 7
 SMALL = 512
 """Bytes up to which a header is worth remembering: repeated messages of one shape are the rule."""
+
+AUTH_LAYOUT: Final = 1
+NONCE_SIZE: Final = 16
+MAC_SIZE: Final = 32
+CHECKSUM: Final = "xxh3_64"
+DIGEST_SIZES: Final = {CHECKSUM: 8, "sha256": 32, "blake3": 32}
+MAC_ALGORITHMS: Final = {"hmac-sha256": (1, "sha256"), "blake3": (2, "blake3")}
+"""Number in the authentication block, and name of the digests that go with it, of each way to sign."""
+
+_CRC = Struct("<BBI")
+_SIGNATURE = 3 + NONCE_SIZE + 8 + MAC_SIZE
+"""Bytes of a signature beside the key id, whose length is its third byte."""
+
+_DIGESTS_OF = {0: CHECKSUM, **dict(MAC_ALGORITHMS.values())}
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
+"""Types of what is no container; and of keys: the hashes of others can be made to collide."""
+
+_LENGTHS = "the frame lengths are not an array of non-negative integers"
 
 Placement: TypeAlias = tuple[int, int, int, bool]
 """Where a buffer lies: frame (index in the message), offset and length in bytes, read-only."""
@@ -54,6 +81,13 @@ class Prelude(NamedTuple):
         return PRELUDE_SIZE + self.header_length + self.auth_length
 
 
+class Digests(NamedTuple):
+    """What the bytes of the frames behind the first must give."""
+
+    algorithm: str
+    values: tuple[bytes, ...]
+
+
 class Header(NamedTuple):
     """What ``frames[0]`` says about the rest of the message."""
 
@@ -62,6 +96,7 @@ class Header(NamedTuple):
     lengths: tuple[int, ...]
     pickle_frames: int
     buffers: tuple[Placement, ...]
+    digests: Digests | None = None
 
 
 def packed_offsets(lengths: Iterable[int]) -> list[int]:
@@ -71,21 +106,37 @@ def packed_offsets(lengths: Iterable[int]) -> list[int]:
     """
     offsets, end = [], 0
     for length in lengths:
-        end += padding(end)
+        end += -end % ALIGNMENT
         offsets.append(end)
         end += length
     return [*offsets, end]
 
 
-def encode(tag: str, meta: Any, lengths: tuple[int, ...], pickle_frames: int, buffers: tuple[Placement, ...]) -> bytes:
-    """Return ``frames[0]`` of a message."""
-    body: bytes = msgpack.packb((tag, meta, lengths, pickle_frames, None, None, buffers))
-    first = PRELUDE_SIZE + len(body)
-    packed = packed_offsets((first, *lengths))[-1]
-    return _PRELUDE.pack(MAGIC, VERSION, 0, 0, len(body), packed) + body
+def encode(  # noqa: PLR0913  # the fields of the format
+    tag: str,
+    meta: Any,
+    lengths: tuple[int, ...],
+    pickle_frames: int,
+    buffers: tuple[Placement, ...],
+    *,
+    digests: Digests | None = None,
+    auth_length: int = 0,
+) -> bytes:
+    """Return ``frames[0]`` of a message, without the authentication block of `auth_length` bytes behind it."""
+    if type(meta) not in _PLAIN:
+        _check_meta(tag, meta)
+    body: bytes = msgpack.packb((tag, meta, lengths, pickle_frames, None, digests, buffers))
+    packed = packed_offsets((PRELUDE_SIZE + len(body) + auth_length, *lengths))[-1]
+    return _PRELUDE.pack(MAGIC, VERSION, 0, auth_length, len(body), packed) + body
 
 
 encode_small = lru_cache(maxsize=1024)(encode)
+
+
+def checksummed(header: Header, digests: Digests) -> bytes:
+    """Return ``frames[0]`` with checksums of the other frames, and one of its own behind it."""
+    first = encode(*header[:5], digests=digests, auth_length=_CRC.size)
+    return first + _CRC.pack(AUTH_LAYOUT, 0, crc32(first))
 
 
 def decode_prelude(data: bytes | memoryview) -> Prelude:
@@ -112,9 +163,6 @@ def decode_prelude(data: bytes | memoryview) -> Prelude:
     if flags:
         message = f"unknown flags {flags:#06x}: the message needs a newer oobcodec"
         raise HeaderError(message)
-    if auth_length:
-        message = f"an authentication block of {auth_length} bytes: the message needs a newer oobcodec"
-        raise HeaderError(message)
     prelude = Prelude(flags, auth_length, header_length, packed_length)
     if packed_length < prelude.first_length:
         message = f"the message claims {packed_length} bytes, its first frame alone {prelude.first_length}"
@@ -126,76 +174,196 @@ def _not_a_message(data: bytes | memoryview) -> str:
     return f"not an oobcodec message: it starts with {bytes(data[:3])!r} instead of {MAGIC!r}"
 
 
-def decode(first: bytes) -> Header:
-    """Read and check a whole ``frames[0]``.
+def split_first(first: bytes) -> tuple[Prelude, bytes, bytes]:
+    """Return the prelude, the bytes of it and the header, and the authentication block. The header is not looked at.
 
     Raises
     ------
     TruncatedError, HeaderError
-        As `decode_prelude`; or the header contradicts the prelude, itself, or the format.
+        As `decode_prelude`; or there are fewer or more bytes than it says.
     """
     prelude = decode_prelude(first)
     if len(first) != prelude.first_length:
         error = TruncatedError if len(first) < prelude.first_length else HeaderError
         message = f"frame 0 has {len(first)} bytes, its prelude says {prelude.first_length}"
         raise error(message)
-    try:
-        fields = msgpack.unpackb(first[PRELUDE_SIZE:], use_list=False, strict_map_key=False)
-    except Exception as error:  # msgpack raises ValueError, its own exceptions and RecursionError alike
-        message = f"the header is not msgpack: {error}"
-        raise HeaderError(message) from error
-    header = _checked(fields)
+    end = PRELUDE_SIZE + prelude.header_length
+    return prelude, first[:end], first[end:]
+
+
+def decode(first: bytes, limits: Limits = UNLIMITED) -> Header:
+    """Read and check a whole ``frames[0]``, but for its signature.
+
+    Parameters
+    ----------
+    first
+        The frame.
+    limits
+        Each is checked before there is any work that the declared number makes long.
+
+    Raises
+    ------
+    TruncatedError, HeaderError
+        As `split_first`; or the header contradicts the prelude, itself, or the format.
+    LimitError
+        It declares more than a limit.
+    IntegrityError
+        The frame has a checksum, which is another.
+    """
+    prelude, covered, block = split_first(first)
+    check_sizes(prelude, limits)
+    if block:
+        _check_crc(covered, block)
+    header = _checked(covered[PRELUDE_SIZE:], limits)
     packed = packed_offsets((len(first), *header.lengths))[-1]
     if packed != prelude.packed_length:
         message = f"the frames pack into {packed} bytes, the prelude says {prelude.packed_length}"
         raise HeaderError(message)
+    _check_block(block, header.digests)
     return header
 
 
 decode_small = lru_cache(maxsize=1024)(decode)
 
 
-def _checked(fields: Any) -> Header:
+def read(first: bytes, limits: Limits = UNLIMITED) -> Header:
+    """Do what `decode` does, and remember the result if the header is small."""
+    if len(first) > SMALL:
+        return decode(first, limits)
+    header = decode_small(first)
+    if limits is not UNLIMITED:
+        check_sizes(decode_prelude(first), limits)
+        limits.check("the message", max_frames=1 + len(header.lengths))
+    return header
+
+
+def check_sizes(prelude: Prelude, limits: Limits) -> None:
+    """Refuse what is over a limit by its prelude alone.
+
+    Raises
+    ------
+    LimitError
+        The header, or the whole message, is too long.
+    """
+    if limits is not UNLIMITED:  # the usual ones, where a call counts
+        limits.check("the header", max_header_bytes=prelude.header_length)
+        limits.check("the message", max_total_bytes=prelude.packed_length)
+
+
+def _check_crc(covered: bytes, block: bytes) -> None:
+    """Check the checksum of ``frames[0]``, if it is what the authentication block holds."""
+    if len(block) != _CRC.size or block[1]:
+        return
+    if crc32(covered) != _CRC.unpack(block)[2]:
+        message = "frame 0 is damaged: it is not what its checksum says"
+        raise IntegrityError(message)
+
+
+def _check_block(block: bytes, digests: Digests | None) -> None:
+    """Check that the authentication block is one of those that go with the digests."""
+    if not block and digests is None:
+        return
+    expected = None if digests is None else digests.algorithm
+    size = _CRC.size
+    if len(block) >= _CRC.size and block[1]:
+        size = _SIGNATURE + block[2]
+    if len(block) != size or block[0] != AUTH_LAYOUT or _DIGESTS_OF.get(block[1]) != expected:
+        message = f"a block of {len(block)} bytes behind the header does not go with digests of {expected}"
+        raise HeaderError(message)
+
+
+def _check_meta(tag: str, meta: Any) -> None:
+    """Refuse what `decode` would refuse."""
+    try:
+        _parsed(msgpack.packb(meta))
+    except HeaderError as error:
+        message = f"the serializer {tag!r} describes its buffers by what no header can carry: {error}"
+        raise EncodeError(message) from error
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        if len(body) > SMALL:
+            # Reads all of it without keeping anything: memory for an array is set aside by its declared length.
+            unpacker = msgpack.Unpacker(max_buffer_size=len(body))
+            unpacker.feed(body)
+            unpacker.skip()
+        return msgpack.unpackb(body, use_list=False, strict_map_key=False, object_pairs_hook=_mapping)
+    except Exception as error:  # msgpack raises ValueError, its own exceptions and RecursionError alike
+        message = f"the header is not msgpack: {str(error) or type(error).__name__}"
+        raise HeaderError(message) from error
+
+
+def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    for key, _ in pairs:
+        if type(key) not in _PLAIN:
+            message = f"a key of type {type(key).__name__} in a map"
+            raise ValueError(message)
+    return dict(pairs)
+
+
+def _checked(body: bytes, limits: Limits) -> Header:
+    fields = _parsed(body)
     if type(fields) is not tuple or len(fields) != _FIELDS:
         message = f"the header is not an array of {_FIELDS} fields"
         raise HeaderError(message)
     tag, meta, lengths, pickle_frames, codecs, digests, buffers = fields
+    if type(lengths) is not tuple:
+        raise HeaderError(_LENGTHS)
+    limits.check("the message", max_frames=1 + len(lengths))
+    if msgpack.packb(fields) != body:
+        message = "the header is not in the shortest form of msgpack, or a map in it has a key twice"
+        raise HeaderError(message)
     if type(tag) is not str or not tag:
-        message = f"the serializer tag is {tag!r}, not a name"
+        message = f"the serializer tag is {short(tag)}, not a name"
         raise HeaderError(message)
     if codecs is not None:
-        message = f"frames are coded with {codecs!r}: the message needs a newer oobcodec"
+        message = f"frames are coded with {short(codecs)}: the message needs a newer oobcodec"
         raise HeaderError(message)
-    if digests is not None:
-        message = "frames carry digests: the message needs a newer oobcodec"
-        raise HeaderError(message)
-    if type(lengths) is not tuple or not all(type(n) is int and n >= 0 for n in lengths):
-        message = "the frame lengths are not an array of non-negative integers"
-        raise HeaderError(message)
+    if not set(map(type, lengths)) <= {int} or min(lengths, default=0) < 0:
+        raise HeaderError(_LENGTHS)
     if type(pickle_frames) is not int or not 0 <= pickle_frames <= len(lengths):
-        message = f"{pickle_frames!r} pickle frames among {len(lengths)}"
+        message = f"{short(pickle_frames)} pickle frames among {len(lengths)}"
         raise HeaderError(message)
+    _check_placements(buffers, lengths, pickle_frames)
+    return Header(tag, meta, lengths, pickle_frames, buffers, _checked_digests(digests, len(lengths)))
+
+
+def _checked_digests(digests: Any, count: int) -> Digests | None:
+    if digests is None:
+        return None
+    if type(digests) is not tuple or tuple(map(type, digests)) != (str, tuple):
+        message = f"the digests are {short(digests)}, not [algorithm, [digest of each frame]]"
+        raise HeaderError(message)
+    algorithm, values = digests
+    size = DIGEST_SIZES.get(algorithm)
+    if size is None:
+        message = f"frames carry digests of {short(algorithm)}: the message needs a newer oobcodec"
+        raise HeaderError(message)
+    if len(values) != count or {(type(value), len(value)) for value in values} - {(bytes, size)}:
+        message = f"the digests are not {size} bytes for each of {count} frames"
+        raise HeaderError(message)
+    return Digests(algorithm, values)
+
+
+def _check_placements(buffers: Any, lengths: tuple[int, ...], pickle_frames: int) -> None:
     if type(buffers) is not tuple:
         message = "the buffers are not an array"
         raise HeaderError(message)
+    count = len(lengths)
     for index, place in enumerate(buffers):
-        _check_placement(index, place, lengths, pickle_frames)
-    used = {place[0] for place in buffers}
-    for frame in range(1 + pickle_frames, 1 + len(lengths)):
-        if frame not in used:
-            message = f"frame {frame} belongs to no buffer"
+        # By name, not by a tuple of types: large messages have thousands of them.
+        frame, offset, length, readonly = place if type(place) is tuple and len(place) == len(_NOWHERE) else _NOWHERE
+        if type(frame) is not int or type(offset) is not int or type(length) is not int or type(readonly) is not bool:
+            message = f"buffer {index} is placed at {short(place)}, not at [frame, offset, length, read-only]"
             raise HeaderError(message)
-    return Header(tag, meta, lengths, pickle_frames, buffers)
-
-
-def _check_placement(index: int, place: Any, lengths: tuple[int, ...], pickle_frames: int) -> None:
-    if type(place) is not tuple or tuple(map(type, place)) != _PLACEMENT:
-        message = f"buffer {index} is placed at {place!r}, not at [frame, offset, length, read-only]"
-        raise HeaderError(message)
-    frame, offset, length, _ = place
-    if not pickle_frames < frame <= len(lengths):
-        message = f"buffer {index} lies in frame {frame}; buffers lie in {1 + pickle_frames} to {len(lengths)}"
-        raise HeaderError(message)
-    if offset < 0 or length < 0 or offset + length > lengths[frame - 1]:
-        message = f"buffer {index} ends at {offset + length} in frame {frame} of {lengths[frame - 1]} bytes"
+        if not pickle_frames < frame <= count:
+            message = f"buffer {index} lies in frame {frame}; buffers lie in {1 + pickle_frames} to {count}"
+            raise HeaderError(message)
+        if offset < 0 or length < 0 or offset + length > lengths[frame - 1]:
+            message = f"buffer {index} ends at {offset + length} in frame {frame} of {lengths[frame - 1]} bytes"
+            raise HeaderError(message)
+    unused = set(range(1 + pickle_frames, 1 + count)).difference([place[0] for place in buffers])
+    if unused:
+        message = f"frame {min(unused)} belongs to no buffer"
         raise HeaderError(message)

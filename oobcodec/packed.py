@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oobcodec.buffers import allocate, flat
-from oobcodec.errors import HeaderError, TruncatedError
-from oobcodec.header import decode, decode_prelude, packed_offsets
+from oobcodec.errors import HeaderError, IntegrityError, TruncatedError
+from oobcodec.header import check_sizes, decode_prelude, packed_offsets, read
+from oobcodec.limits import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from oobcodec.auth import Keyring
     from oobcodec.buffers import Buffer
+    from oobcodec.limits import Limits
 
 
 def packed_size(frames: Sequence[Buffer]) -> int:
@@ -71,13 +74,18 @@ def pack_into(frames: Sequence[Buffer], buffer: Buffer) -> int:
     return size
 
 
-def unpack(buffer: Buffer) -> list[memoryview]:
+def unpack(buffer: Buffer, *, limits: Limits | None = None, keyring: Keyring | None = None) -> list[memoryview]:
     """Return the frames of a packed message, as views of the memory it lies in.
 
     Parameters
     ----------
     buffer
         Contiguous memory that holds one packed message and nothing else.
+    limits
+        Larger messages are refused before their header is parsed.
+    keyring
+        What the message must be signed with, which is verified before its header is parsed. That the frames are what
+        was signed is for `oobcodec.loads` to check.
 
     Raises
     ------
@@ -85,9 +93,17 @@ def unpack(buffer: Buffer) -> list[memoryview]:
         The message is longer than the buffer.
     HeaderError
         It is shorter, or is no message.
+    LimitError
+        It is over a limit.
+    AuthenticationError
+        It is not signed by a key of `keyring`.
+    IntegrityError
+        It is signed or has checksums, and its header or the padding between its frames is not what was written.
     """
     memory = flat(buffer)
+    limits = UNLIMITED if limits is None else limits
     prelude = decode_prelude(memory)
+    check_sizes(prelude, limits)
     if memory.nbytes != prelude.packed_length:
         if memory.nbytes < prelude.packed_length:
             message = f"the message has {prelude.packed_length} bytes, the buffer ends after {memory.nbytes}"
@@ -95,13 +111,44 @@ def unpack(buffer: Buffer) -> list[memoryview]:
         message = f"{memory.nbytes - prelude.packed_length} bytes follow a message of {prelude.packed_length}"
         raise HeaderError(message)
     first = memory[: prelude.first_length]
-    return [first, *split(memory, (prelude.first_length, *decode(first.tobytes()).lengths))[1:]]
+    if keyring is not None:
+        keyring.verify(first)
+    header = read(first.tobytes(), limits)
+    lengths = (prelude.first_length, *header.lengths)
+    if header.digests is not None:
+        check_padding(memory, lengths)
+    return [first, *split(memory, lengths)[1:]]
 
 
 def split(memory: memoryview, lengths: Sequence[int]) -> list[memoryview]:
     """Return consecutive frames of the packed form as slices of `memory`, which starts where the first of them does."""
     offsets = packed_offsets(lengths)
     return [memory[offset : offset + length] for offset, length in zip(offsets, lengths, strict=False)]
+
+
+def check_padding(memory: memoryview, lengths: Sequence[int], index: int = 0) -> None:
+    """Check that zeros lie between frames: no digest covers that, and of some messages each bit counts.
+
+    Parameters
+    ----------
+    memory
+        Consecutive frames of the packed form, and the padding behind the last of them if it has any.
+    lengths
+        The bytes of each frame.
+    index
+        The number of the first of them in the message.
+
+    Raises
+    ------
+    IntegrityError
+        Something else lies there.
+    """
+    *starts, end = packed_offsets(lengths)
+    ends = map(int.__add__, starts, lengths)
+    for number, gap in enumerate(zip(ends, [*starts[1:], max(end, memory.nbytes)], strict=True), index):
+        if any(memory[slice(*gap)]):
+            message = f"the padding behind frame {number} is not zero: the message was damaged or changed"
+            raise IntegrityError(message)
 
 
 def _copy(frames: Sequence[Buffer], memory: memoryview) -> None:

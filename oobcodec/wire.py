@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from oobcodec import buffers
 from oobcodec.buffers import ALIGNMENT, OWN_ALLOCATION, flat, padding
 from oobcodec.errors import HeaderError, LimitError, PoisonedError, TruncatedError
-from oobcodec.header import PRELUDE_SIZE, SMALL, decode, decode_prelude, decode_small, packed_offsets
-from oobcodec.limits import UNLIMITED, in_units
-from oobcodec.packed import split
+from oobcodec.header import PRELUDE_SIZE, check_sizes, decode_prelude, packed_offsets, read
+from oobcodec.limits import SIGNED, UNLIMITED, in_units
+from oobcodec.packed import check_padding, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from oobcodec.auth import Keyring, Session
     from oobcodec.buffers import Buffer
     from oobcodec.header import Header, Prelude
     from oobcodec.limits import Limits
 
     T = TypeVar("T")
     Allocate: TypeAlias = Callable[[int, int, Header], Buffer | None]
+    Verify: TypeAlias = Callable[[memoryview], object]
     Steps: TypeAlias = Generator[memoryview, None, T]
 
 SMALL_MESSAGE: Final = 64 * 1024
@@ -93,12 +95,19 @@ class Receiver:
     Parameters
     ----------
     limits
-        Larger messages are refused as soon as the number is known.
+        Larger messages are refused as soon as the number is known. With `keyring` or `session` a header has at most
+        8 MiB, unless they say something else about it.
     allocate
         Called as ``allocate(index, nbytes, header)`` for the memory of each buffer frame: the frame's index in the
         message, its length in bytes, and the decoded `oobcodec.header.Header`. Returns writable contiguous memory of
         exactly that size (pinned, pooled, an array that is there already), or ``None`` for the default. Frames of less
         than 64 KiB arrive with their neighbours, and are copied into it.
+    keyring
+        What messages must be signed with. It is verified with the first frame alone: nothing of the header is parsed,
+        and no memory set aside for the other frames, before. That these are what was signed is for `oobcodec.loads` to
+        check, with the same keyring.
+    session
+        The connection that messages must belong to, in their order there. Instead of `keyring`, of which it has one.
 
     Attributes
     ----------
@@ -106,17 +115,25 @@ class Receiver:
         Bytes of the current message that have arrived.
     """
 
-    __slots__ = ("_allocate", "_free", "_limits", "_progress", "_steps", "received")
+    __slots__ = ("_allocate", "_free", "_limits", "_progress", "_steps", "_verify", "received")
 
-    def __init__(self, *, limits: Limits = UNLIMITED, allocate: Allocate | None = None) -> None:
-        self._limits = limits
+    def __init__(
+        self,
+        *,
+        limits: Limits = UNLIMITED,
+        allocate: Allocate | None = None,
+        keyring: Keyring | None = None,
+        session: Session | None = None,
+    ) -> None:
+        self._verify = session.open_first if session is not None else keyring.verify if keyring is not None else None
+        self._limits = limits if self._verify is None else limits.over(SIGNED)
         self._allocate = allocate
         self._begin()
 
     def _begin(self) -> None:
         self.received = 0
         self._progress = _Progress()
-        self._steps = _steps(self._progress, self._limits, self._allocate)
+        self._steps = _steps(self._progress, self._limits, self._allocate, self._verify)
         self._free = next(self._steps)
 
     @property
@@ -161,6 +178,10 @@ class Receiver:
             The bytes are not a message of a format that this version reads.
         LimitError
             The message declares more than the limits, or the memory of this process, allow.
+        AuthenticationError
+            It is not signed by a key of the keyring, or it is not the next one of the session.
+        IntegrityError
+            It is signed or has checksums, and its header or the padding between its frames is not what was sent.
         TypeError, ValueError
             `allocate` returned something else than memory of the right size; or `nbytes` is not what was lent.
         PoisonedError
@@ -208,7 +229,9 @@ class Receiver:
         return f"{self.received:,} of {self.expected:,} bytes received"
 
 
-def _steps(progress: _Progress, limits: Limits, allocate: Allocate | None) -> Steps[list[memoryview]]:
+def _steps(
+    progress: _Progress, limits: Limits, allocate: Allocate | None, verify: Verify | None
+) -> Steps[list[memoryview]]:
     """Yield the memory for each piece of a message in turn, to be filled before the next; return the frames.
 
     Not a method: a generator that refers to its receiver would keep the memory of an unfinished message until the
@@ -217,40 +240,52 @@ def _steps(progress: _Progress, limits: Limits, allocate: Allocate | None) -> St
     start = memoryview(bytearray(PRELUDE_SIZE))
     yield start
     prelude = decode_prelude(start)
-    limits.check("the header", max_header_bytes=prelude.header_length)
-    limits.check("the message", max_total_bytes=prelude.packed_length)
+    check_sizes(prelude, limits)
     progress.expected = prelude.packed_length
-    if prelude.packed_length <= SMALL_MESSAGE:
+    if prelude.packed_length <= SMALL_MESSAGE and verify is None:
         progress.starts = ()
         memory = _memory(0, prelude.packed_length)
         memory[:PRELUDE_SIZE] = start
         yield from _fill(memory[PRELUDE_SIZE:])
-        header = _header(memory[: prelude.first_length].tobytes(), limits)
-        first, *frames = split(memory, (prelude.first_length, *header.lengths))
+        header = read(memory[: prelude.first_length].tobytes(), limits)
+        lengths = (prelude.first_length, *header.lengths)
+        if header.digests is not None:
+            check_padding(memory, lengths)
+        first, *frames = split(memory, lengths)
         return [first, *_settle(frames, 1, header, allocate)]
 
-    first = yield from _first_frame(start, prelude)
-    header = _header(first.tobytes(), limits)
-    lengths = (prelude.first_length, *header.lengths)
-    progress.starts = offsets = packed_offsets(lengths)
-    frames = [first]
+    memory = yield from _first_frame(start, prelude)
+    first = memory[: prelude.first_length]
+    if verify is not None:
+        verify(first)
+    header = read(first.tobytes(), limits)
+    if header.digests is not None:
+        check_padding(memory, (prelude.first_length,))
+    progress.starts = packed_offsets((prelude.first_length, *header.lengths))
+    return [first, *(yield from _other_frames(progress.starts, header, allocate))]
+
+
+def _other_frames(offsets: Sequence[int], header: Header, allocate: Allocate | None) -> Steps[list[memoryview]]:
+    """Receive the frames behind the first, each into memory of its own or with small neighbours."""
+    lengths = (offsets[0], *header.lengths)
+    frames: list[memoryview] = []
     for index, stop in _runs(lengths, offsets):
         nbytes = offsets[stop] - offsets[index]
-        if lengths[index] < OWN_ALLOCATION:
-            memory = _memory(index, nbytes)
-            yield from _fill(memory)
-            frames += _settle(split(memory, lengths[index:stop]), index, header, allocate)
-            continue
-        own = _callers(index, lengths[index], header, allocate)
+        large = lengths[index] >= OWN_ALLOCATION
+        own = _callers(index, lengths[index], header, allocate) if large else None
         if own is None:
             # With room for the padding, which then needs no read of its own.
             memory = _memory(index, nbytes)
-            yield memory
-            frames.append(memory[: lengths[index]])
+            yield from _fill(memory)
+            arrived, inside = split(memory, lengths[index:stop]), lengths[index:stop]
+            frames += arrived if large else _settle(arrived, index, header, allocate)
         else:
             yield own
-            yield from _fill(memoryview(bytearray(nbytes - own.nbytes)))
+            memory, inside = memoryview(bytearray(nbytes - own.nbytes)), (0,)
+            yield from _fill(memory)
             frames.append(own)
+        if header.digests is not None:
+            check_padding(memory, inside, index)
     return frames
 
 
@@ -264,18 +299,12 @@ def _first_frame(start: memoryview, prelude: Prelude) -> Steps[memoryview]:
         yield piece
         pieces.append(piece)
         missing -= len(piece)
-    return memoryview(b"".join(pieces))[: prelude.first_length]
+    return memoryview(b"".join(pieces))
 
 
 def _fill(memory: memoryview) -> Iterator[memoryview]:
     if memory:
         yield memory
-
-
-def _header(first: bytes, limits: Limits) -> Header:
-    header = decode_small(first) if len(first) <= SMALL else decode(first)
-    limits.check("the message", max_frames=1 + len(header.lengths))
-    return header
 
 
 def _runs(lengths: Sequence[int], offsets: Sequence[int]) -> Iterator[tuple[int, int]]:

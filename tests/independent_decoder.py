@@ -1,9 +1,11 @@
 """Reads messages of format 1: written from the statement in README.rst, without what it describes."""
 
+import hashlib
 import io
 import pickle
 import struct
 import sys
+import zlib
 
 import msgpack
 from independent_rebuilders import REBUILD_LIBRARIES
@@ -25,9 +27,10 @@ def decode(message):
     """Rebuild the object of a message: a list of frames, or one buffer with the packed form."""
     frames = list(message) if isinstance(message, list | tuple) else split(memoryview(message))
     require(frames, "no frames")
-    tag, meta, lengths, pickles, placements, packed = read_first(bytes(frames[0]))
+    tag, meta, lengths, pickles, placements, packed, (algorithm, digests) = read_first(bytes(frames[0]))
     require([memoryview(frame).nbytes for frame in frames[1:]] == lengths, "the frames are not those of the header")
     require(packed == offsets([len(frames[0]), *lengths])[-1], "the packed length is another")
+    require(algorithm != "sha256" or digests == [hashlib.sha256(frame).digest() for frame in frames[1:]], "damaged")
     views = [(memoryview(frames[frame])[at : at + n], readonly) for frame, at, n, readonly in placements]
     buffers = [view.toreadonly() if readonly else view for view, readonly in views]
     if tag in ("bytes", "str"):
@@ -41,23 +44,25 @@ def decode(message):
 def read_first(first):
     require(len(first) >= PRELUDE.size, "shorter than a prelude")
     magic, version, flags, authentication, length, packed = PRELUDE.unpack_from(first)
-    require((magic, version, flags, authentication) == (b"OOB", 1, 0, 0), "not a message of format 1")
-    require(len(first) == PRELUDE.size + length, "the header has another length")
+    require((magic, version, flags) == (b"OOB", 1, 0), "not a message of format 1")
+    body, block = first[PRELUDE.size :][:length], first[PRELUDE.size + length :]
+    require((len(body), len(block)) == (length, authentication), "the header or what follows it has another length")
+    own = struct.pack("<BBI", 1, 0, zlib.crc32(first[: PRELUDE.size] + body))
+    require(block[1:2] != b"\0" or block == own, "the header is not what its checksum says")
     try:
-        fields = msgpack.unpackb(first[PRELUDE.size :], strict_map_key=False)
-        tag, meta, lengths, pickles, codecs, digests, placements = fields
+        tag, meta, lengths, pickles, codecs, digests, placements = fields = msgpack.unpackb(body, strict_map_key=False)
         require(type(fields) is type(lengths) is type(placements) is list, "not arrays")
-        require(type(tag) is str and tag and codecs is digests is None, "no tag, or something of a newer format")
-        require(all(type(n) is int and n >= 0 for n in lengths), "frame lengths")
-        require(type(pickles) is int and 0 <= pickles <= len(lengths), "number of pickle frames")
+        require(type(tag) is str and tag and codecs is None, "no tag, or something of a newer format")
+        algorithm, values = digests or (None, [])
+        require((algorithm is not None) == bool(block), "digests without a block behind the header, or the other way")
+        require(all(type(n) is int and n >= 0 for n in (pickles, *lengths)) and pickles <= len(lengths), "the lengths")
         for frame, offset, size, readonly in placements:
             require({type(frame), type(offset), type(size)} == {int} and type(readonly) is bool, "a placement")
-            require(pickles < frame <= len(lengths), "a buffer outside of the buffer frames")
-            require(0 <= offset <= offset + size <= lengths[frame - 1] and size >= 0, "a buffer outside of its frame")
+            require(pickles < frame <= len(lengths) and 0 <= offset <= offset + size <= lengths[frame - 1], "its place")
     except (ValueError, TypeError) as error:
         raise RefusedError(str(error)) from error
     require({p[0] for p in placements} == set(range(1 + pickles, 1 + len(lengths))), "a frame without a buffer")
-    return tag, meta, lengths, pickles, placements, packed
+    return tag, meta, lengths, pickles, placements, packed, (algorithm, values)
 
 
 def offsets(lengths):
@@ -69,12 +74,10 @@ def offsets(lengths):
 
 
 def split(memory):
-    require(len(memory) >= PRELUDE.size, "shorter than a prelude")
-    *_, header_length, packed = PRELUDE.unpack_from(memory)
-    first = PRELUDE.size + header_length
-    _, _, lengths, *_ = read_first(bytes(memory[:first]))
+    *_, authentication, length, packed = PRELUDE.unpack(bytes(memory[: PRELUDE.size]).ljust(PRELUDE.size))
+    first = PRELUDE.size + length + authentication
+    lengths = [first, *read_first(bytes(memory[:first]))[2]]
     require(len(memory) == packed, "the buffer has another length than the message")
-    lengths = [first, *lengths]
     return [memory[start : start + n] for start, n in zip(offsets(lengths), lengths, strict=False)]
 
 
@@ -92,8 +95,5 @@ def unpickle(stream, buffers):
     return obj
 
 
-REBUILD = {
-    "oobcodec.encoded.rebuild_encoded": lambda *frames: decode(frames),
-    "oobcodec.registry.rebuild_tagged": lambda tag, data: TAGS[tag](data),
-    **REBUILD_LIBRARIES,
-}
+REBUILD = {"oobcodec.encoded.rebuild_encoded": lambda *frames: decode(frames), **REBUILD_LIBRARIES}
+REBUILD["oobcodec.registry.rebuild_tagged"] = lambda tag, data: TAGS[tag](data)

@@ -1,4 +1,6 @@
 import struct
+import tracemalloc
+import zlib
 
 import msgpack
 import pytest
@@ -6,18 +8,24 @@ from helpers import first_frame, packed_length
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oobcodec.errors import DecodeError, HeaderError, TruncatedError
+from oobcodec.errors import DecodeError, EncodeError, HeaderError, IntegrityError, LimitError, TruncatedError
 from oobcodec.header import (
     PRELUDE_SIZE,
+    SMALL,
+    Digests,
     Header,
     Prelude,
+    checksummed,
     decode,
     decode_prelude,
     decode_small,
     encode,
     encode_small,
     packed_offsets,
+    read,
+    split_first,
 )
+from oobcodec.limits import Limits
 
 # Two pickle frames, two buffer frames, three buffers.
 FIELDS = ("pickle", None, (100, 7, 5000, 64), 2, None, None, ((3, 0, 5000, False), (4, 8, 56, True), (3, 16, 0, True)))
@@ -100,7 +108,7 @@ def headers(draw):
 @given(headers())
 def test_any_header_comes_back(fields):
     first = encode(*fields)
-    assert tuple(decode(first)) == fields
+    assert tuple(decode(first)) == (*fields, None)
     assert decode_prelude(first).packed_length == packed_length([len(first), *fields[2]])
 
 
@@ -129,7 +137,6 @@ PRELUDES = [
     ({"version": 255}, r"message format version 255"),
     ({"flags": 1}, r"unknown flags 0x0001: the message needs a newer oobcodec"),
     ({"flags": 0x8000}, r"unknown flags 0x8000"),
-    ({"auth": 32}, r"an authentication block of 32 bytes: the message needs a newer oobcodec"),
     ({"packed": 0}, r"the message claims 0 bytes, its first frame alone \d+"),
     ({"header": U64, "packed": U64}, rf"the message claims {U64} bytes, its first frame alone {U64 + 24}"),
 ]
@@ -151,7 +158,11 @@ BODIES = [
     (b"\x97\xa1p", r"the header is not msgpack: "),
     (b"\x91" * 5000, r"the header is not msgpack: "),
     (b"\x97\xa1\xff" + b"\xc0" * 6, r"the header is not msgpack: .*utf-8"),
-    (b"\x81\x80\x01", r"the header is not msgpack: unhashable type: 'dict'"),
+    (b"\x81\x80\x01", r"the header is not msgpack: a key of type dict in a map"),
+    (b"\x81\x91\xc0\x01", r"the header is not msgpack: a key of type tuple in a map"),
+    (b"\x81\xd4\x05\x00\x01", r"the header is not msgpack: a key of type ExtType in a map"),
+    (b"\xd6\xff\x00", r"the header is not msgpack: Unpack failed"),
+    (b"\xc7\x03\xff\x00\x00\x00", r"the header is not msgpack: "),
     (msgpack.packb(FIELDS) + b"\0", r"the header is not msgpack: unpack\(b\) received extra data"),
     (None, r"the header is not an array of 7 fields"),
     ({"tag": "pickle"}, r"the header is not an array of 7 fields"),
@@ -176,8 +187,17 @@ REFUSED = [
     (TAG, 1, r"the serializer tag is 1, not a name"),
     (CODECS, ["lz4"], r"frames are coded with \('lz4',\): the message needs a newer oobcodec"),
     (CODECS, False, r"frames are coded with False"),
-    (DIGESTS, [b"digest"], r"frames carry digests: the message needs a newer oobcodec"),
-    (DIGESTS, 0, r"frames carry digests"),
+    (DIGESTS, [b"digest"], r"the digests are \(b'digest',\), not \[algorithm, \[digest of each frame\]\]"),
+    (DIGESTS, 0, r"the digests are 0, not"),
+    (DIGESTS, [], r"the digests are \(\), not"),
+    (DIGESTS, [b"sha256", []], r"the digests are \(b'sha256', \(\)\), not"),
+    (DIGESTS, ["sha256", b""], r"the digests are \('sha256', b''\), not"),
+    (DIGESTS, ["md5", [bytes(16)] * 4], r"frames carry digests of 'md5': the message needs a newer oobcodec"),
+    (DIGESTS, ["sha256", [bytes(32)] * 3], r"the digests are not 32 bytes for each of 4 frames"),
+    (DIGESTS, ["sha256", [bytes(32)] * 5], r"the digests are not 32 bytes for each of 4 frames"),
+    (DIGESTS, ["sha256", [bytes(32)] * 3 + [bytes(31)]], r"the digests are not 32 bytes for each of 4 frames"),
+    (DIGESTS, ["xxh3_64", [bytes(8)] * 3 + ["12345678"]], r"the digests are not 8 bytes for each of 4 frames"),
+    (DIGESTS, ["xxh3_64", [bytes(8)] * 4], r"a block of 0 bytes behind the header does not go with digests of xxh3_64"),
     (LENGTHS, None, r"the frame lengths are not an array of non-negative integers"),
     (LENGTHS, [100, 7, -5000, 64], r"the frame lengths are not"),
     (LENGTHS, [100, True, 5000, 64], r"the frame lengths are not"),
@@ -258,15 +278,167 @@ def test_surplus_byte():
         decode(first + b"\0")
 
 
-def test_wider_integers_than_needed_are_read():
-    # As some writers of msgpack make them.
-    body = msgpack.packb(FIELDS).replace(
-        msgpack.packb(FIELDS[LENGTHS]), b"\x94\xcc\x64\xd3" + b"\0" * 7 + b"\x07\xce\0\0\x13\x88\x40"
+# Each means the same as FIELDS, or as FIELDS with another meta.
+NOT_CANONICAL = {
+    "wider integers": (msgpack.packb(FIELDS[LENGTHS]), b"\x94\xcc\x64\x07\xcd\x13\x88\x40"),
+    "signed integers": (b"\x94\x64\x07", b"\x94\x64\xd0\x07"),
+    "wider string": (b"\xa6pickle", b"\xd9\x06pickle"),
+    "wider array": (b"\x94\x64", b"\xdc\x00\x04\x64"),
+    "a key twice": (b"pickle\xc0", b"pickle\x82\xa1a\x01\xa1a\x02"),
+    "a key twice, in two types": (b"pickle\xc0", b"pickle\x82\x01\x02\xc3\x02"),
+    "short float": (b"pickle\xc0", b"pickle\xca\x3f\x80\x00\x00"),
+    "wider extension": (b"pickle\xc0", b"pickle\xc7\x01\x05\x00"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_CANONICAL)
+def test_there_is_one_way_to_write_a_header(name):
+    one, other = NOT_CANONICAL[name]
+    body = msgpack.packb(FIELDS)
+    assert body.count(one) == 1
+    body = body.replace(one, other)
+    with pytest.raises(HeaderError, match="not in the shortest form of msgpack, or a map in it has a key twice"):
+        decode(first_frame(body, packed=packed_length([24 + len(body), *FIELDS[LENGTHS]])))
+
+
+def test_what_a_message_holds_is_not_in_the_error():
+    for field, value in ((TAG, b"x" * 10**6), (CODECS, ["x" * 10**6] * 10), (BUFFERS, [["x" * 10**6]])):
+        with pytest.raises(HeaderError) as caught:
+            decode(first_frame(changed(field, value)))
+        assert len(str(caught.value)) < 400
+
+
+def test_arrays_that_hold_less_than_they_declare_set_no_memory_aside():
+    count = 20_000
+    body = b"\xdd" + count.to_bytes(4, "big")
+    body = body * 1000 + b"\xc0" * (count - 5)
+    first = first_frame(body)
+    tracemalloc.start()
+    try:
+        with pytest.raises(HeaderError, match="not msgpack"):
+            decode(first)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(first)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("meta", [{(1, 2): 3}, [{"a": {(1,): 2}}], {"a": {msgpack.Timestamp(1): 2}}], ids=str)
+def test_a_serializer_is_told_what_no_header_can_carry(meta):
+    with pytest.raises(EncodeError, match=r"the serializer 'a\.b' describes its buffers by what no header can carry"):
+        encode("a.b", meta, (), 0, ())
+
+
+# Limits
+
+
+@pytest.mark.parametrize("function", [decode, read])
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        (Limits(max_header_bytes=10), r"the header declares \d+ bytes; limit max_header_bytes=10 bytes"),
+        (Limits(max_frames=4), r"the message declares 5 frames; limit max_frames=4"),
+        (Limits(max_total_bytes=5000), r"the message declares .*; limit max_total_bytes=4.9 KiB"),
+    ],
+)
+def test_limits(function, limits, text):
+    assert function(made()) == decode(made())
+    with pytest.raises(LimitError, match=text):
+        function(made(), limits)
+    exact = Limits(
+        max_header_bytes=len(made()) - 24, max_frames=5, max_total_bytes=decode_prelude(made()).packed_length
     )
-    fields = [*FIELDS]
-    assert msgpack.unpackb(body, use_list=False) == FIELDS
-    size = packed_length([24 + len(body), *fields[LENGTHS]])
-    assert decode(first_frame(body, packed=size)) == decode(made())
+    assert function(made(), exact) == decode(made())
+
+
+def test_limits_come_before_what_they_limit():
+    # Neither is msgpack, or a message: nobody looks.
+    with pytest.raises(LimitError, match="the header declares"):
+        decode(first_frame(b"\xc1" * 1000), Limits(max_header_bytes=999))
+    with pytest.raises(LimitError, match="the message declares"):
+        decode(first_frame(b"\xc1", packed=2**60), Limits(max_total_bytes=2**59))
+    with pytest.raises(LimitError, match="the message declares 5 frames"):
+        decode(first_frame(["pickle", None, ["x"] * 4, 0, None, None, None]), Limits(max_frames=4))
+
+
+def test_small_headers_are_remembered_and_large_ones_are_not():
+    small, large = made(), encode("pickle", "m" * SMALL, (), 0, ())
+    assert read(small) is read(small)
+    assert read(small, Limits(max_frames=9)) is read(small)
+    assert read(large) == read(large) is not read(large)
+
+
+# Digests, and what goes with them
+
+SUMS = Digests("xxh3_64", (b"12345678", bytes(8), b"\xff" * 8, b"abcdefgh"))
+
+
+def summed():
+    return checksummed(decode(made()), SUMS)
+
+
+def test_checksummed_header_byte_by_byte():
+    first = summed()
+    body = msgpack.packb((*FIELDS[:5], SUMS, FIELDS[6]))
+    packed = packed_length([24 + len(body) + 6, *FIELDS[LENGTHS]])
+    assert first[:24] == b"OOB\1\0\0\6\0" + struct.pack("<QQ", len(body), packed)
+    assert first[24:-6] == body
+    assert first[-6:] == b"\1\0" + struct.pack("<I", zlib.crc32(first[:-6]))
+
+
+def test_checksummed_header_is_what_was_written():
+    assert decode(summed()) == Header(*decode(made())[:5], SUMS)
+    assert decode(made()).digests is None
+
+
+def test_every_bit_of_a_checksummed_header_counts():
+    first = summed()
+    for bit in range(8 * len(first)):
+        changed_first = bytearray(first)
+        changed_first[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(DecodeError):
+            decode(bytes(changed_first))
+    changed_first = bytearray(first)
+    changed_first[30] ^= 1
+    with pytest.raises(IntegrityError, match="frame 0 is damaged: it is not what its checksum says"):
+        decode(bytes(changed_first))
+
+
+def signature(number, key_id=b"k"):
+    return bytes([1, number, len(key_id)]) + key_id + bytes(16 + 8 + 32)
+
+
+SIGNED = Digests("sha256", (bytes(32),) * 4)
+BLOCKS = [
+    (None, b"\1\0\0\0\0\0", "a block of 6 bytes behind the header does not go with digests of None"),
+    (None, signature(1), "a block of 60 bytes behind the header does not go with digests of None"),
+    (SIGNED, b"", "a block of 0 bytes behind the header does not go with digests of sha256"),
+    (SIGNED, b"\1", "a block of 1 bytes"),
+    (SIGNED, b"\1\1", "a block of 2 bytes"),
+    (SIGNED, b"\1\0\0\0\0", "a block of 5 bytes"),
+    (SIGNED, b"\2" + signature(1)[1:], "a block of 60 bytes"),
+    (SIGNED, signature(2), "a block of 60 bytes behind the header does not go with digests of sha256"),
+    (SIGNED, signature(3), "a block of 60 bytes"),
+    (SIGNED, signature(1) + b"\0", "a block of 61 bytes"),
+    (SIGNED, signature(1)[:-1], "a block of 59 bytes"),
+    (SUMS, signature(1), "a block of 60 bytes behind the header does not go with digests of xxh3_64"),
+    (SUMS, b"\1\0\0\0\0\0\0", "a block of 7 bytes"),
+    (Digests("blake3", (bytes(32),) * 4), signature(1), "does not go with digests of blake3"),
+]
+
+
+@pytest.mark.parametrize(("digests", "block", "text"), BLOCKS)
+def test_refused_block(digests, block, text):
+    first = encode(*FIELDS[:4], FIELDS[BUFFERS], digests=digests, auth_length=len(block))
+    if block == b"\1\0\0\0\0\0":
+        block = block[:2] + struct.pack("<I", zlib.crc32(first))
+    with pytest.raises(HeaderError, match=text):
+        decode(first + block)
+
+
+def test_a_signature_is_left_to_who_has_the_keys():
+    first = encode(*FIELDS[:4], FIELDS[BUFFERS], digests=SIGNED, auth_length=60)
+    assert decode(first + signature(1)).digests == SIGNED
+    assert split_first(first + signature(1)) == (decode_prelude(first), first, signature(1))
 
 
 @given(st.data())
@@ -278,4 +450,4 @@ def test_damage_is_an_error_of_ours_or_another_valid_header(data):
         header = decode(bytes(first))
     except DecodeError:
         return
-    assert tuple(decode(encode(*header))) == tuple(header)
+    assert decode(encode(*header[:5])) == header

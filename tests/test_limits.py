@@ -1,16 +1,21 @@
 import pickle
+from dataclasses import fields
 
 import pytest
 
 from oobcodec.errors import DecodeError, LimitError
-from oobcodec.limits import UNLIMITED, Limits, in_units
+from oobcodec.limits import FOR_DATA, SIGNED, UNLIMITED, Budget, Limits, in_units
 
 
 def test_nothing_is_limited_by_default():
-    UNLIMITED.check("the message", max_header_bytes=1 << 64, max_frames=1 << 64, max_total_bytes=1 << 64)
+    UNLIMITED.check("the message", **dict.fromkeys(NAMES, 1 << 64))
+    Limits(**dict.fromkeys(NAMES)).check("the message", **dict.fromkeys(NAMES, 1 << 64))
 
 
-@pytest.mark.parametrize("name", ["max_header_bytes", "max_frames", "max_total_bytes"])
+NAMES = [field.name for field in fields(Limits)]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_each_limit_admits_itself_and_nothing_above(name):
     limits = Limits(**{name: 100})
     limits.check("the message", **{name: 100})
@@ -29,7 +34,7 @@ def test_the_error_says_who_declares_how_much_and_what_to_raise():
         Limits(max_frames=65_536).check("the message", max_frames=65_537)
 
 
-@pytest.mark.parametrize("name", ["max_header_bytes", "max_frames", "max_total_bytes"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)])
 def test_a_limit_is_a_positive_integer_or_none(name, value, error):
     with pytest.raises(error, match=f"{name}={value}"):
@@ -61,3 +66,69 @@ def test_limits_are_values():
 )
 def test_sizes_are_written_as_people_write_them(nbytes, text):
     assert in_units(nbytes) == text
+
+
+def test_limits_of_data():
+    assert Limits(
+        max_header_bytes=8 << 20,
+        max_frames=65_536,
+        max_total_bytes=4 << 30,
+        max_decompressed_bytes=4 << 30,
+        max_ratio=1000,
+        max_depth=100,
+        max_operations=1_000_000,
+    ) == FOR_DATA
+
+
+def test_what_is_said_goes_before_what_the_policy_says():
+    limits = Limits(max_frames=3, max_depth=None).over(FOR_DATA)
+    assert (limits.max_frames, limits.max_depth, limits.max_total_bytes) == (3, None, 4 << 30)
+    assert Limits().over(FOR_DATA) is FOR_DATA
+    assert SIGNED.over(UNLIMITED) == SIGNED
+    assert (limits.get("max_depth"), UNLIMITED.get("max_depth"), limits.get("max_frames")) == (None, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("max_operations", "declares 101 operations; limit max_operations=100 operations."),
+        ("max_depth", "declares 101 levels; limit max_depth=100 levels."),
+        ("max_ratio", "declares 101 times as much; limit max_ratio=100 times as much."),
+    ],
+)
+def test_the_error_names_what_is_counted(name, words):
+    with pytest.raises(LimitError) as caught:
+        Limits(**{name: 100}).check("the message", **{name: 101})
+    assert words in str(caught.value)
+
+
+class TestBudget:
+    def test_memory_is_limited_as_a_sum(self):
+        budget = Budget(Limits(max_decompressed_bytes=100))
+        budget.hold(50)
+        budget.claim(25)
+        budget.claim(25)
+        with pytest.raises(LimitError, match=r"the object declares 101 bytes; limit max_decompressed_bytes=100 bytes"):
+            budget.claim(1)
+        with pytest.raises(LimitError, match="max_decompressed_bytes"):
+            Budget(Limits(max_decompressed_bytes=100)).hold(101)
+
+    def test_memory_is_limited_by_what_arrived(self):
+        budget = Budget(Limits(max_ratio=10))
+        budget.hold(10_000)
+        budget.claim(109_999)
+        with pytest.raises(LimitError, match=r"max_ratio=10 times as much"):
+            budget.claim(1)
+
+    def test_little_memory_needs_nothing_that_arrived(self):
+        budget = Budget(Limits(max_ratio=10))
+        budget.claim(40_000)
+        with pytest.raises(LimitError, match="max_ratio"):
+            budget.claim(10_000)
+
+    def test_operations_are_limited_as_a_sum(self):
+        budget = Budget(Limits(max_operations=10))
+        budget.operate(5)
+        budget.operate(5)
+        with pytest.raises(LimitError, match="11 operations"):
+            budget.operate(1)

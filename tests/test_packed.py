@@ -4,10 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oobcodec import header
+from oobcodec.auth import Keyring
 from oobcodec.buffers import address
-from oobcodec.errors import HeaderError, TruncatedError
+from oobcodec.errors import AuthenticationError, HeaderError, IntegrityError, LimitError, TruncatedError
+from oobcodec.limits import Limits
 from oobcodec.packed import pack, pack_into, packed_size, split, unpack
 
+KEYS = Keyring({"k": bytes(32)}, sign_with="k")
 LENGTHS = st.lists(st.integers(0, 200), max_size=20)
 
 
@@ -90,3 +93,64 @@ def test_splits_memory_that_starts_at_a_frame():
     memory = memoryview(bytes(range(200)))
     assert split(memory, [3, 0, 64, 1]) == [memory[:3], b"", memory[64:128], memory[128:129]]
     assert split(memory, []) == []
+
+
+# Limits, and messages of which each bit counts
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        (Limits(max_header_bytes=5), "the header declares .*; limit max_header_bytes=5 bytes"),
+        (Limits(max_total_bytes=100), "the message declares .*; limit max_total_bytes=100 bytes"),
+        (Limits(max_frames=2), "the message declares 3 frames; limit max_frames=2"),
+    ],
+)
+def test_limits(limits, text):
+    packed = pack(message(100, 200))
+    with pytest.raises(LimitError, match=text):
+        unpack(packed, limits=limits)
+    exact = Limits(max_header_bytes=100, max_total_bytes=packed.nbytes, max_frames=3)
+    assert unpack(packed, limits=exact) == message(100, 200)
+
+
+def test_limits_come_before_the_header_is_parsed():
+    packed = pack(message(100, 200))
+    packed[24:28] = b"\xc1" * 4
+    with pytest.raises(LimitError):
+        unpack(packed, limits=Limits(max_total_bytes=100))
+    with pytest.raises(HeaderError):
+        unpack(packed)
+
+
+def test_a_signature_comes_before_the_header_is_parsed():
+    packed = pack(KEYS.seal(message(100)))
+    assert len(unpack(packed, keyring=KEYS)) == 2
+    assert len(unpack(packed)) == 2
+    packed[24:28] = b"\xc1" * 4
+    with pytest.raises(AuthenticationError, match="not what the key 'k' has signed"):
+        unpack(packed, keyring=KEYS)
+    with pytest.raises(AuthenticationError, match="unsigned"):
+        unpack(pack(message(100)), keyring=KEYS)
+
+
+def test_the_padding_of_a_signed_message_is_zero():
+    frames = KEYS.seal(message(100, 0, 5, 64, 1))
+    packed = pack(frames)
+    *starts, _ = header.packed_offsets(map(len, frames))
+    used = {start + i for start, frame in zip(starts, frames, strict=True) for i in range(len(frame))}
+    gaps = sorted(set(range(packed.nbytes)) - used)
+    assert len(gaps) > 100
+    for position in gaps:
+        packed[position] = 1
+        number = max(i for i, start in enumerate(starts) if start < position and len(frames[i]))
+        with pytest.raises(IntegrityError, match=f"the padding behind frame {number} is not zero"):
+            unpack(packed)
+        packed[position] = 0
+    unpack(packed)
+
+
+def test_the_padding_of_any_other_message_is_not_looked_at():
+    packed = pack(message(100, 5))
+    packed[packed.nbytes - 6] = 1
+    assert unpack(packed) == message(100, 5)

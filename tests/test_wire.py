@@ -5,20 +5,30 @@ import subprocess
 import sys
 import weakref
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oobcodec import header
+from oobcodec import buffers, header
+from oobcodec.auth import Keyring, Session
 from oobcodec.buffers import OWN_ALLOCATION, address
-from oobcodec.errors import HeaderError, LimitError, PoisonedError, TruncatedError
+from oobcodec.errors import (
+    AuthenticationError,
+    HeaderError,
+    IntegrityError,
+    LimitError,
+    PoisonedError,
+    TruncatedError,
+)
 from oobcodec.limits import Limits
 from oobcodec.packed import pack
 from oobcodec.wire import ARENA, SMALL_MESSAGE, Receiver, parts
 
 PRELUDE = struct.Struct("<3sBHHQQ")
 KIB = 1024
+KEYS = Keyring({"k": bytes(32)}, sign_with="k")
 
 
 def message(*lengths, pickle_frames=0, meta=None):
@@ -520,3 +530,102 @@ def test_no_frames_are_no_message():
         parts([])
     with pytest.raises(HeaderError, match="not an oobcodec message"):
         parts([b"x" * 30])
+
+
+# Signatures and checksums
+
+# Frames of all kinds: alone, with neighbours, empty; as a small message and as a large one.
+SHAPES = [[], [0], [10, 100], [100_001], [100, 70_001, 0, 300, 200_003, 5]]
+
+
+@pytest.mark.parametrize("lengths", SHAPES, ids=str)
+def test_a_signed_message_arrives(lengths):
+    sent = KEYS.seal(message(*lengths))
+    stream, receiver = Stream(sent, sent), Receiver(keyring=KEYS)
+    assert stream.message(receiver) == sent
+    assert stream.message(receiver) == sent
+    assert Stream(sent).message(Receiver()) == sent
+
+
+def test_the_messages_of_a_session_arrive_in_their_order():
+    here, there = Session(KEYS, b"a" * 16, b"b" * 16), Session(KEYS, b"b" * 16, b"a" * 16)
+    one, two = (here.seal(message(100)) for _ in range(2))
+    stream, receiver = Stream(one, two, one), Receiver(session=there)
+    assert stream.message(receiver) == one
+    assert stream.message(receiver) == two
+    with pytest.raises(AuthenticationError, match="message 0 of the connection arrived where number 2 is the next"):
+        stream.message(receiver)
+    assert poisoned(receiver)
+
+
+@pytest.mark.parametrize("lengths", [[100], [100_000]], ids=str)
+def test_what_is_not_signed_is_refused_with_its_first_frame(lengths):
+    for sent in (message(*lengths), Keyring({"k": b"x" * 32}, sign_with="k").seal(message(*lengths))):
+        stream, receiver = Stream(sent), Receiver(keyring=KEYS)
+        with pytest.raises(AuthenticationError):
+            stream.message(receiver)
+        assert stream.position <= -(-len(sent[0]) // 64) * 64
+        assert poisoned(receiver)
+
+
+@pytest.mark.parametrize("length", [1 << 62, 1000])
+def test_nothing_is_parsed_or_set_aside_before_the_signature_is_verified(length, monkeypatch):
+    first = header.encode("test", None, (length,), 0, ((1, 0, length, False),))
+    forged = first + bytes(-len(first) % 64)
+    monkeypatch.setattr(buffers, "allocate", None)
+    monkeypatch.setattr(msgpack, "unpackb", None)
+    receiver = Receiver(keyring=KEYS)
+    with pytest.raises(AuthenticationError, match="unsigned"):
+        give(receiver, forged)
+
+
+def test_with_a_keyring_a_header_has_at_most_8_mib():
+    prelude = PRELUDE.pack(b"OOB", 1, 0, 60, (8 << 20) + 1, 1 << 40)
+    with pytest.raises(LimitError, match=r"the header declares 8\.1 MiB; limit max_header_bytes=8 MiB"):
+        give(Receiver(keyring=KEYS), prelude)
+    for limits in (Limits(max_header_bytes=9 << 20), Limits(max_header_bytes=None)):
+        give(Receiver(keyring=KEYS, limits=limits), prelude)
+    with pytest.raises(LimitError, match="max_total_bytes"):
+        give(Receiver(keyring=KEYS, limits=Limits(max_header_bytes=None, max_total_bytes=1000)), prelude)
+    give(Receiver(), prelude)
+
+
+def gaps(frames):
+    """Return where padding begins, and behind which frame."""
+    found, end = [], 0
+    for index, frame in enumerate(frames):
+        start = -(-end // 64) * 64
+        if start > end:
+            found.append((end, max(i for i in range(index) if len(frames[i]))))
+        end = start + len(frame)
+    return found
+
+
+@pytest.mark.parametrize("keys", [None, KEYS], ids=["anyone", "keyring"])
+@pytest.mark.parametrize("own", [False, True], ids=["default", "own"])
+@pytest.mark.parametrize("lengths", [shape for shape in SHAPES if len(shape) > 1], ids=str)
+def test_the_padding_of_a_signed_message_is_zero(lengths, own, keys):
+    sent = KEYS.seal(message(*lengths))
+    places = gaps(sent)
+    assert places
+
+    def allocate(index, nbytes, decoded):
+        return bytearray(nbytes) if own else None
+
+    for position, index in places:
+        data = bytearray(pack(sent))
+        data[position] = 1
+        receiver = Receiver(keyring=keys, allocate=allocate)
+        with pytest.raises(IntegrityError, match=f"the padding behind frame {index} is not zero"):
+            give(receiver, data)
+        assert poisoned(receiver)
+        give(Receiver(keyring=keys, allocate=allocate), bytes(pack(sent)))
+
+
+def test_the_padding_of_any_other_message_is_not_looked_at():
+    for lengths in (shape for shape in SHAPES if len(shape) > 1):
+        data = bytearray(pack(message(*lengths)))
+        for position, _ in gaps(message(*lengths)):
+            data[position] = 1
+        give(receiver := Receiver(), data)
+        assert not receiver.started
