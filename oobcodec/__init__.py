@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from oobcodec.codec import Codec, dumps, loads
 from oobcodec.errors import (
+    AuthenticationError,
     DecodeError,
     EncodeError,
     HeaderError,
+    InsecureError,
+    IntegrityError,
     LimitError,
     OobError,
     PoisonedError,
+    PolicyError,
     RegistryError,
     TruncatedError,
 )
 from oobcodec.limits import Limits
 from oobcodec.packed import pack, pack_into, packed_size, unpack
+from oobcodec.policy import TRUSTED, Policy
 from oobcodec.registry import (
     Serializer,
     register_reducer,
@@ -33,23 +38,33 @@ from oobcodec.registry import (
 
 if TYPE_CHECKING:
     from oobcodec import sockets
+    from oobcodec.auth import Keyring
     from oobcodec.encoded import Encoded
     from oobcodec.explanation import explain
     from oobcodec.inspection import inspect
+    from oobcodec.machine import DATA
     from oobcodec.wire import Receiver
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DATA",
+    "TRUSTED",
+    "AuthenticationError",
     "Codec",
     "DecodeError",
     "EncodeError",
     "Encoded",
     "HeaderError",
+    "InsecureError",
+    "IntegrityError",
+    "Keyring",
     "LimitError",
     "Limits",
     "OobError",
     "PoisonedError",
+    "Policy",
+    "PolicyError",
     "Receiver",
     "RegistryError",
     "Serializer",
@@ -76,7 +91,9 @@ __all__ = [
 
 # What not every process needs is imported when it is first asked for.
 _LAZY = {
+    "DATA": "oobcodec.machine",  # with all that it takes to refuse a message
     "Encoded": "oobcodec.encoded",
+    "Keyring": "oobcodec.auth",
     "Receiver": "oobcodec.wire",
     "explain": "oobcodec.explanation",
     "inspect": "oobcodec.inspection",

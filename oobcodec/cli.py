@@ -81,7 +81,10 @@ def inspect_command(file: str, *, as_json: bool) -> None:
     summary = _table(["name", "value"])
     summary.show_header = False
     for name, value in report.summary.items():
-        summary.add_row(name, _cell(value))
+        cell = _cell(value)
+        if name.startswith("refused"):
+            cell.stylize("red")
+        summary.add_row(name, cell)
     console.print(summary)
     for title, rows in report.tables.items():
         if not rows:

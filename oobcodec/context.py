@@ -5,13 +5,19 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
+from oobcodec.limits import UNLIMITED, Budget, Limits
+from oobcodec.policy import TRUSTED, Policy
+
 
 class LoadOptions(NamedTuple):
-    """The options of `oobcodec.loads`."""
+    """The options of `oobcodec.loads`, and what it has used of its limits."""
 
     writable: bool | None = None
     open_encoded: bool = True
     map_location: Any = None
+    policy: Policy = TRUSTED
+    limits: Limits = UNLIMITED
+    budget: Budget = Budget(UNLIMITED)
 
 
 DEFAULTS: Final = LoadOptions()

@@ -6,8 +6,8 @@ from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
 
 from oobcodec.buffers import flat
-from oobcodec.codec import loads
 from oobcodec.context import LOADING
+from oobcodec.decoder import loads, loads_within
 from oobcodec.errors import HeaderError
 from oobcodec.header import decode
 from oobcodec.registry import DEFAULT as REGISTRY
@@ -75,7 +75,7 @@ def reduce_encoded(encoded: Encoded) -> tuple[Any, ...]:
 def rebuild_encoded(*frames: Buffer) -> Any:
     """Return the object of a message, or the message, as the `loads` that is running was asked."""
     options = LOADING.get()
-    return loads(list(frames), **options._asdict()) if options.open_encoded else Encoded(frames)
+    return loads_within(list(frames), options) if options.open_encoded else Encoded(frames)
 
 
 REGISTRY.provide(Encoded, reduce_encoded)

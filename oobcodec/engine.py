@@ -8,6 +8,7 @@ module registered with ``cloudpickle.register_pickle_by_value``.
 from __future__ import annotations
 
 import pickle
+import sys
 from functools import lru_cache
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
@@ -55,6 +56,12 @@ _MAIN: Final = b"\x08__main__"
 _CLOUDPICKLE: Final = b"\x17cloudpickle.cloudpickle"
 _SHORT: Final = 64 * 1024
 _reduce_by_itself: Final = methodcaller("__reduce_ex__", 5)
+
+PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""The version of Python that code is of."""
+
+SMALL: Final = 4096
+"""Bytes below which a pickle is worth a remembered header: there is one a size, so they stay few."""
 
 REUSABLE: Final = 16 * 1024
 """Bytes up to which a pickler is kept: clearing a memo costs what the largest object ever did."""

@@ -5,20 +5,25 @@ from __future__ import annotations
 import pickletools
 from collections import Counter
 from dataclasses import dataclass
-from os import PathLike
+from mmap import ACCESS_READ, mmap
+from os import PathLike, fstat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oobcodec.buffers import flat
 from oobcodec.errors import DecodeError, HeaderError, TruncatedError
 from oobcodec.header import decode, decode_prelude
+from oobcodec.limits import FOR_DATA
+from oobcodec.names import Name
 from oobcodec.packed import unpack
+from oobcodec.policy import DATA
 from oobcodec.reports import Report, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from oobcodec.buffers import Buffer
+    from oobcodec.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +47,36 @@ class BufferRow(Row):
     readonly: bool
 
 
-def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str]) -> Report:
-    """Report what a message holds, without executing any of it.
+def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str], *, limits: Limits = FOR_DATA) -> Report:
+    """Report what a message holds, without executing any of it, whoever made it.
 
     Parameters
     ----------
     message
-        The frames that `oobcodec.dumps` returned, one buffer with their packed form, or the path of a file with that.
+        The frames that `oobcodec.dumps` returned, one buffer with their packed form, or the path of a file with that,
+        which is mapped and not read.
+    limits
+        What the message may declare; by default what goes under the policy ``DATA``.
 
     Returns
     -------
     Report
         To be printed, or taken apart with ``to_dict()``. Its ``globals`` are the classes and functions that
-        `oobcodec.loads` would import and may call.
+        `oobcodec.loads` would import and may call; ``refused under DATA`` are those of them, and the tag, that the
+        policy ``DATA`` does not allow: look at these before you trust the message. Signatures are not verified.
 
     Raises
     ------
     HeaderError, TruncatedError
         It is not one whole message.
+    LimitError
+        It declares more than `limits` allow.
     DecodeError
         The pickle stream is no pickle.
     """
-    frames = _frames(message)
+    frames = _frames(message, limits)
     prelude = decode_prelude(frames[0])
-    header = decode(frames[0].tobytes())
+    header = decode(frames[0].tobytes(), limits)
     lengths = tuple(frame.nbytes for frame in frames[1:])
     if lengths != header.lengths:
         text = f"the frames have {lengths} bytes, the header says {header.lengths}"
@@ -73,7 +84,9 @@ def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str]) -> Report:
     uses = Counter(place[0] for place in header.buffers)
     roles = ["header", *["pickle"] * header.pickle_frames, *["buffer"] * len(lengths)]
     stream = b"".join(frames[1 : 1 + header.pickle_frames])
-    names = list(_globals(stream)) if header.pickle_frames else []
+    names = sorted(set(_globals(stream, limits))) if header.pickle_frames else []
+    refused = [] if DATA.allows_tag(header.tag) else [header.tag]
+    refused += [str(name) for name in names if not DATA.allows(name)]
     summary = {
         "format version": 1,
         "serializer": header.tag,
@@ -82,7 +95,9 @@ def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str]) -> Report:
         "frame bytes": sum(frame.nbytes for frame in frames),
         "in-band bytes": len(stream),
         "out-of-band bytes": sum(lengths[header.pickle_frames :]),
-        "globals": sorted(set(names)),
+        "digests": header.digests and header.digests.algorithm,
+        "globals": [f"{name.module}.{name.qualname}" for name in names],
+        "refused under DATA": refused,
     }
     rows = [
         FrameRow(index, role, frame.nbytes, uses[index])
@@ -92,11 +107,11 @@ def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str]) -> Report:
     return Report(summary, {"frames": rows, "buffers": places})
 
 
-def _frames(message: Iterable[Buffer] | Buffer | str | PathLike[str]) -> list[memoryview]:
+def _frames(message: Iterable[Buffer] | Buffer | str | PathLike[str], limits: Limits) -> list[memoryview]:
     if isinstance(message, str | PathLike):
-        return unpack(Path(message).read_bytes())
+        return unpack(_mapped(Path(message)), limits=limits)
     try:
-        return unpack(memoryview(message))  # type: ignore[arg-type]  # whatever is no buffer is a list of them
+        return unpack(memoryview(message), limits=limits)  # type: ignore[arg-type]  # what is no buffer is a list
     except TypeError:
         frames = [flat(frame) for frame in message]
     if not frames:
@@ -105,12 +120,21 @@ def _frames(message: Iterable[Buffer] | Buffer | str | PathLike[str]) -> list[me
     return frames
 
 
-def _globals(stream: bytes) -> Iterator[str]:
+def _mapped(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        # Nothing can be mapped of an empty file, or of what is none.
+        if not fstat(file.fileno()).st_size:
+            return memoryview(file.read())
+        return memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
+
+
+def _globals(stream: bytes, limits: Limits) -> Iterator[Name]:
     """Find the names in a pickle by reading its opcodes."""
     memo: dict[int, Any] = {}
     pushed: list[Any] = [None, None]
     try:
-        for opcode, value, _ in pickletools.genops(stream):
+        for number, (opcode, value, _) in enumerate(pickletools.genops(stream), 1):
+            limits.check("the pickle stream", max_operations=number)
             argument: Any = value
             match opcode.name:
                 case "PROTO" | "FRAME":
@@ -124,10 +148,10 @@ def _globals(stream: bytes) -> Iterator[str]:
                 case "GET" | "BINGET" | "LONG_BINGET":
                     pushed.append(memo.get(argument))
                 case "STACK_GLOBAL":
-                    yield f"{pushed[-2]}.{pushed[-1]}"
+                    yield Name(str(pushed[-2]), str(pushed[-1]))
                     pushed.append(None)
                 case "GLOBAL" | "INST":
-                    yield argument.replace(" ", ".")
+                    yield Name(*argument.split(" ", 1))
                     pushed.append(None)
                 case name:
                     pushed.append(argument if "UNICODE" in name else None)

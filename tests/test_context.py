@@ -2,11 +2,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 from oobcodec.context import DEFAULTS, LOADING, LoadOptions
+from oobcodec.limits import UNLIMITED
+from oobcodec.policy import TRUSTED
 
 
 def test_defaults_are_those_of_loads():
     assert LOADING.get() is DEFAULTS
-    assert DEFAULTS._asdict() == {"writable": None, "open_encoded": True, "map_location": None}
+    options = DEFAULTS._asdict()
+    del options["budget"]
+    assert options == {
+        "writable": None,
+        "open_encoded": True,
+        "map_location": None,
+        "policy": TRUSTED,
+        "limits": UNLIMITED,
+    }
+    DEFAULTS.budget.claim(1 << 60)
 
 
 def test_options_are_known_in_their_context_alone():

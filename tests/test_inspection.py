@@ -8,8 +8,8 @@ import pytest
 from helpers import first_frame, head, pickled
 
 import oobcodec
-from oobcodec import inspect
-from oobcodec.errors import DecodeError, HeaderError, TruncatedError
+from oobcodec import Limits, inspect
+from oobcodec.errors import DecodeError, HeaderError, LimitError, TruncatedError
 
 
 def names(message):
@@ -51,6 +51,8 @@ def test_facts():
         "frame bytes": sum(frame.nbytes for frame in frames),
         "in-band bytes": sum(frame.nbytes for frame in frames[1:-1]),
         "out-of-band bytes": base.nbytes,
+        "digests": None,
+        "refused under DATA": [],
     }
     assert [row["role"] for row in rows] == ["header", *["pickle"] * header.pickle_frames, "buffer"]
     assert [row["bytes"] for row in rows] == [frame.nbytes for frame in frames]
@@ -60,6 +62,36 @@ def test_facts():
         {"buffer": 0, "frame": last, "offset": 0, "bytes": 16000, "readonly": False},
         {"buffer": 1, "frame": last, "offset": 0, "bytes": 4000, "readonly": False},
     ]
+
+
+def test_suspects_are_named():
+    for obj, suspects in ((Harm("x"), {"io:open", "_io:open"}), (lambda: 7, {"cloudpickle"}), ([1, "a"], set())):
+        refused = inspect(oobcodec.dumps(obj)).summary["refused under DATA"]
+        assert bool(suspects) == bool(refused)
+        assert not suspects or suspects & set(refused)
+
+
+def test_digests_are_told():
+    assert inspect(oobcodec.dumps([1], checksum=True)).summary["digests"] == "xxh3_64"
+    signed = oobcodec.dumps([1], keyring=oobcodec.Keyring({"k": bytes(32)}, sign_with="k"))
+    assert inspect(signed).summary["digests"] == "sha256"
+
+
+def test_limits_hold(tmp_path):
+    many = oobcodec.dumps([[] for _ in range(1000)])
+    with pytest.raises(LimitError, match="max_operations=1,000"):
+        inspect(many, limits=Limits(max_operations=1000))
+    with pytest.raises(LimitError, match="max_total_bytes"):
+        inspect(many, limits=Limits(max_total_bytes=1000))
+    path = tmp_path / "large"
+    with path.open("wb") as file:  # sparse: reading it all would take its size in memory
+        file.write(bytes(many[0]))
+        file.truncate(1 << 40)
+    with pytest.raises(HeaderError, match="bytes follow a message"):
+        inspect(path)
+    (tmp_path / "empty").touch()
+    with pytest.raises(TruncatedError):
+        inspect(tmp_path / "empty")
 
 
 def test_text():
