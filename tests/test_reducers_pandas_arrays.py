@@ -393,3 +393,10 @@ def test_another_process_rebuilds_what_it_never_imported(tmp_path):
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == [str(array.dtype).replace(" ", "") for array in ARRAYS.values()]
+
+
+def test_memory_behind_missing_truth_values_stays_at_home():
+    values, mask = np.frombuffer(bytearray(b"\xa5\x01") * N, bool), np.array([True, False] * N)
+    frames = dumps(pd.arrays.BooleanArray(values, mask))
+    assert b"\xa5" not in b"".join(frames)
+    pd.testing.assert_extension_array_equal(loads(frames), pd.array([None, True] * N, dtype="boolean"))

@@ -35,7 +35,10 @@ _OBJECTS: Final = pd.api.types.pandas_dtype("object")
 
 def _by_masked(name: str) -> Callable[[Any], Reduced]:
     def reduce(array: Any) -> Reduced:
-        return rebuild_masked, (name, array._data, array._mask)  # noqa: SLF001  # nothing public is uncopied
+        values, mask = array._data, array._mask  # noqa: SLF001  # nothing public is uncopied
+        if values.dtype.kind == "b" and mask.any():
+            values = values & ~mask  # where a truth value is missing, pandas leaves what was in the memory before
+        return rebuild_masked, (name, values, mask)
 
     return reduce
 
