@@ -54,7 +54,7 @@ _CONTEXT: Final = "oobcodec 2025 message authentication key"
 _START: Final = Struct("<BBB")
 _STAMP: Final = Struct("<16sQ")
 _LONGEST_ID: Final = 255
-UNSIGNED: Final = "frames are unsigned but keyring= was given"
+UNSIGNED: Final = "frames are unsigned but keyring= was given."
 
 
 class Stamp(NamedTuple):

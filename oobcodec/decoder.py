@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from copy import deepcopy
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from oobcodec import header as headers
@@ -139,7 +140,8 @@ def loads_within(frames: list[Buffer], options: LoadOptions) -> Any:
     if options is DEFAULTS:
         return loads(frames)
     first = bytes(_view(0, frames[0])) if frames else b""
-    return _load_message(first, frames, options, options.limits, None)
+    with options.budget.inside():
+        return _load_message(first, frames, options, options.limits, None)
 
 
 def _limits(policy: Policy, limits: Limits | None, keyring: Keyring | None) -> Limits:
@@ -248,6 +250,7 @@ def _checked(index: int, frame: Buffer, length: int) -> memoryview:
 
 def _load(header: Header, views: list[memoryview], options: LoadOptions) -> Any:
     """Rebuild the object of a message whose frames are what its header says."""
+    options.policy.check_tag("serializer", header.tag)
     _check_tag(header)
     buffers = _buffers(header.buffers, views, options.writable)
     token = None
@@ -281,9 +284,8 @@ def _check_tag(header: Header) -> None:
         )
         raise DecodeError(message)
     if (header.pickle_frames and header.tag not in _PICKLED) or (len(header.buffers) != 1 and header.tag in _WHOLE):
-        message = (
-            f"{header.pickle_frames} pickle frames and {len(header.buffers)} buffers are no message of {header.tag!r}"
-        )
+        count = f"{header.pickle_frames} pickle frames and {len(header.buffers)} buffers"
+        message = f"{count} are no message of {short(header.tag)}"
         raise HeaderError(message)
 
 
@@ -297,7 +299,6 @@ def _load_whole(header: Header, buffers: list[memoryview]) -> Any:
 def _load_data(header: Header, views: list[memoryview], buffers: list[memoryview], options: LoadOptions) -> Any:
     """Rebuild an object that nobody vouches for."""
     try:
-        options.policy.check_tag("serializer", header.tag)
         options.budget.hold(sum(map(len, buffers)))
         if header.tag != "pickle":
             return _load_whole(header, buffers)

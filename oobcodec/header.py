@@ -211,10 +211,13 @@ def decode(first: bytes, limits: Limits = UNLIMITED) -> Header:
         The frame has a checksum, which is another.
     """
     prelude, covered, block = split_first(first)
-    check_sizes(prelude, limits)
+    if limits is not UNLIMITED:
+        limits.check("the header", max_header_bytes=prelude.header_length)
     if block:
         _check_crc(covered, block)
     header = _checked(covered[PRELUDE_SIZE:], limits)
+    if limits is not UNLIMITED:
+        _check_lengths(prelude, header.lengths, limits)
     packed = packed_offsets((len(first), *header.lengths))[-1]
     if packed != prelude.packed_length:
         message = f"the frames pack into {packed} bytes, the prelude says {prelude.packed_length}"
@@ -230,11 +233,7 @@ def read(first: bytes, limits: Limits = UNLIMITED) -> Header:
     """Do what `decode` does, and remember the result if the header is small."""
     if len(first) > SMALL:
         return decode(first, limits)
-    header = decode_small(first)
-    if limits is not UNLIMITED:
-        check_sizes(decode_prelude(first), limits)
-        limits.check("the message", max_frames=1 + len(header.lengths))
-    return header
+    return decode_small(first) if limits is UNLIMITED else decode_small(first, limits)
 
 
 def check_sizes(prelude: Prelude, limits: Limits) -> None:
@@ -248,6 +247,15 @@ def check_sizes(prelude: Prelude, limits: Limits) -> None:
     if limits is not UNLIMITED:  # the usual ones, where a call counts
         limits.check("the header", max_header_bytes=prelude.header_length)
         limits.check("the message", max_total_bytes=prelude.packed_length)
+
+
+def _check_lengths(prelude: Prelude, lengths: tuple[int, ...], limits: Limits) -> None:
+    """Refuse what is too long, by the frame that is if one is it alone."""
+    longest = max(lengths, default=0)
+    most = limits.get("max_total_bytes")
+    if most is not None and longest > most:
+        limits.check(f"frame {1 + lengths.index(longest)}", max_total_bytes=longest)
+    limits.check("the message", max_total_bytes=prelude.packed_length)
 
 
 def _check_crc(covered: bytes, block: bytes) -> None:

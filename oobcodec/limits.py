@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final
 
 from oobcodec.errors import LimitError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import EllipsisType
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _STEP = 1024
 _PAGE = 4096
+_MESSAGE = 100
+"""Operations that opening a message takes, however little is in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +133,31 @@ class Budget:
         The limits.
     """
 
-    __slots__ = ("_claimed", "_held", "_limits", "_operations")
+    __slots__ = ("_claimed", "_held", "_inside", "_limits", "_operations")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._held = 0
         self._claimed = 0
         self._operations = 0
+        self._inside = 0
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Account for a message inside of the message, while that is rebuilt.
+
+        Raises
+        ------
+        LimitError
+            They lie too deep in each other.
+        """
+        self._inside += 1
+        try:
+            self._limits.check("the message", max_depth=self._inside)
+            self.operate(_MESSAGE)
+            yield
+        finally:
+            self._inside -= 1
 
     def hold(self, nbytes: int) -> None:
         """Account for the bytes of all buffers, of which several may lie in the same memory.

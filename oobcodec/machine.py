@@ -30,7 +30,7 @@ __all__ = ["DATA", "rebuild", "run"]
 # Whose hashes are as random as those of strings, or as many as they are.
 _SIMPLE: Final = frozenset({str, bytes, bool, type(None)})
 _MODULUS: Final = (1 << 61) - 1  # of the hashes of integers: sys.hash_info.modulus
-_COLLISIONS: Final = 64
+_COLLISIONS: Final = 128
 """Keys of one dict with one hash that happen by chance in no data."""
 
 _DICTS: Final = frozenset({dict, OrderedDict, defaultdict, Counter})

@@ -162,6 +162,18 @@ _VALUES: Final = {
         """,
     },
 }
+_TAKERS: Final = {
+    "numpy_dtypes": {
+        "oobcodec.reducers.numpy_dtypes": "rebuild_custom_dtype rebuild_structured_dtype",
+    },
+    "polars": {
+        "oobcodec.reducers.polars": "rebuild_elements rebuild_pickled",
+    },
+    "stdlib": {
+        "builtins": "getattr",
+        "collections": "defaultdict",
+    },
+}
 
 
 def _flat(table: dict[str, dict[str, str]]) -> dict[str, str]:
@@ -178,3 +190,6 @@ VALUES: Final = _flat(_VALUES)
 
 WHERE: Final = _flat(_CALLED) | VALUES
 """The module of the guards by any name."""
+
+TAKERS: Final = frozenset(_flat(_TAKERS))
+"""What may be called with names among its arguments."""

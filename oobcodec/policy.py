@@ -8,13 +8,14 @@ because the libraries' own functions crash on hostile arguments.
 from __future__ import annotations
 
 import re
+from functools import partial
 from importlib import import_module
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from oobcodec.errors import PolicyError
+from oobcodec.errors import DecodeError, PolicyError
 from oobcodec.limits import FOR_DATA, UNLIMITED
-from oobcodec.names import VALUES, WHERE, Name
+from oobcodec.names import TAKERS, VALUES, WHERE, Name
 from oobcodec.registry import BUILT_IN
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ _TAG: Final = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)+", re.ASCII)
 # What runs code, reads files or reaches anything else, by module, and of some modules by name.
 _GADGET_MODULES: Final = frozenset(
     """
-    _io _pickle _posixsubprocess _thread asyncio bdb cloudpickle code codeop concurrent copyreg ctypes dill distutils
-    doctest faulthandler ftplib functools gc glob http imp importlib inspect io joblib logging marshal multiprocessing
-    nt ntpath operator os pdb pickle pickletools pip pkgutil platform posix posixpath profile pstats pty pydoc runpy
-    setuptools shelve shutil signal site smtplib socket socketserver sqlite3 ssl subprocess sys sysconfig tempfile test
-    threading timeit trace unittest urllib venv webbrowser xmlrpc zipimport
+    asyncio bdb cloudpickle code codeop concurrent copyreg ctypes dill distutils doctest faulthandler ftplib
+    functools gc glob http imp importlib inspect io joblib logging marshal multiprocessing nt ntpath oobcodec
+    operator os pdb pickle pickletools pip pkgutil platform posix posixpath profile pstats pty pydoc runpy
+    setuptools shelve shutil signal site smtplib socket socketserver sqlite3 ssl subprocess sys sysconfig
+    tempfile test threading timeit trace unittest urllib venv webbrowser xmlrpc zipimport
     """.split()  # noqa: SIM905  # a line for each would be a page
 )
 _GADGETS: Final = frozenset(
@@ -42,10 +43,10 @@ _GADGETS: Final = frozenset(
     builtins:filter builtins:getattr builtins:globals builtins:input builtins:locals builtins:map builtins:open
     builtins:setattr builtins:vars
     numpy:dtype numpy:fromfile numpy:load numpy:memmap numpy:ndarray numpy._core.multiarray:_reconstruct
-    numpy.core.multiarray:_reconstruct
-    oobcodec:loads oobcodec.codec:loads oobcodec.decoder:loads oobcodec.registry:rebuild_tagged
+    numpy.core.multiarray:_reconstruct numpy.testing._private.utils:runstring
     pandas:eval pandas:read_pickle pandas._libs.internals:_unpickle_block
     pandas.core.internals.managers:BlockManager pyarrow.lib:_restore_array
+    pyarrow.lib:foreign_buffer torch._tensor:_rebuild_from_type_v2
     torch:load torch.hub:load torch.jit:load torch.serialization:load torch.storage:_load_from_bytes
     torch._utils:_rebuild_sparse_tensor torch._utils:_rebuild_tensor torch._utils:_rebuild_tensor_v2
     types:CodeType types:FunctionType types:LambdaType types:MethodType
@@ -68,13 +69,12 @@ class Policy:
         What is not to be exceeded unless the caller says otherwise.
     """
 
-    __slots__ = ("_guards", "_takers", "allowed", "classes", "limits", "states", "trusted")
+    __slots__ = ("_guards", "allowed", "classes", "limits", "states", "trusted")
 
     def __init__(self, *, trusted: bool = False, allowed: Iterable[str] = ()) -> None:
         self.trusted = trusted
         self.allowed = frozenset(allowed)
         self.limits: Limits = UNLIMITED if trusted else FOR_DATA
-        self._takers: set[Name] = set()
         self.classes: frozenset[type] = frozenset()
         """Allowed by name, as far as they were met."""
         self.states: dict[type, Callable[[Any, Any], None]] = {}
@@ -170,11 +170,9 @@ class Policy:
         """
         if self.allows(name):
             return
-        hint = "" if _is_gadget(name) else f'If you trust it: policy=DATA.allowing("{_shown(str(name))}"); to '
+        hint = "To " if _is_gadget(name) else _hint(str(name), _GLOBAL)
         dotted = _shown(f"{name.module}.{name.qualname}")
-        message = (
-            f"refused global {dotted!r} (policy DATA). {hint or 'To '}accept any class from this peer: policy=TRUSTED."
-        )
+        message = f"refused global {dotted!r} (policy DATA). {hint}accept any class from this peer: policy=TRUSTED."
         raise PolicyError(message)
 
     def guards(self, names: Iterable[Name], takers: Iterable[Name] = ()) -> Mapping[Name, Any]:
@@ -196,12 +194,12 @@ class Policy:
         unknown = [name for name in names if name not in guards]
         for name in unknown:
             self.check(name)
-        for name in unknown:
-            guards[name] = self._guard(name)
         for name in takers:
-            if name not in self._takers:
+            if str(name) not in TAKERS:
                 message = f"the message gives a class or a function to {name}, which takes none under {self!r}"
                 raise PolicyError(message)
+        for name in unknown:
+            guards[name] = self._guard(name)
         return guards
 
     def _guard(self, name: Name) -> Any:
@@ -213,17 +211,30 @@ class Policy:
             return found
         module = import_module(WHERE[wire])
         self.states.update(getattr(module, "STATES", {}))
-        if wire in getattr(module, "TAKES_NAMES", ()):
-            self._takers.add(name)
-        return module.VALUES[wire] if wire in VALUES else module.GUARDS[wire]
+        known = module.VALUES if wire in VALUES else module.GUARDS
+        if wire not in known:
+            message = f"{wire} is not in the version of its library that is installed: install the sender's"
+            raise DecodeError(message)
+        return known[wire] if wire in VALUES else known[wire] or partial(_refuse_call, name)
 
 
 def _policy(trusted: bool, allowed: tuple[str, ...]) -> Policy:  # noqa: FBT001  # pickle passes by position
     return TRUSTED if trusted else Policy(allowed=allowed) if allowed else DATA
 
 
+def _refuse_call(name: Name, *_: Any, **__: Any) -> NoReturn:
+    message = f"the message calls {name}, which DATA allows to be given to other functions only"
+    raise PolicyError(message)
+
+
 def _is_gadget(name: Name) -> bool:
-    return name.module.partition(".")[0] in _GADGET_MODULES or str(name) in _GADGETS
+    package = name.module.partition(".")[0]
+    return package.lstrip("_") in _GADGET_MODULES or str(name) in _GADGETS or name.qualname.startswith("__")
+
+
+def _hint(what: str, form: re.Pattern[str]) -> str:
+    """Return what would allow something, if its name is one that anybody would write."""
+    return f'If you trust it: policy=DATA.allowing("{what}"); to ' if form.fullmatch(_shown(what)) else "To "
 
 
 def _shown(text: str) -> str:

@@ -101,6 +101,7 @@ _FRAME: Final = pickle.FRAME[0]
 _STOP: Final = pickle.STOP[0]
 _MEMOIZE: Final = pickle.MEMOIZE[0]
 _FRAME_LENGTH: Final = 8
+_WEIGHT: Final = 1 << 40
 
 
 def scan(stream: bytes, *, max_depth: int | None = None, max_operations: int | None = None) -> Program:
@@ -112,7 +113,8 @@ def scan(stream: bytes, *, max_depth: int | None = None, max_operations: int | N
         One whole pickle of protocol 5.
     max_depth, max_operations
         As of `oobcodec.Limits`. Depth is that of the containers as the stream builds them: one that is filled after it
-        was put into another may lie deeper.
+        was put into another may lie deeper. Not only the opcodes are operations, but also the members of a tuple, each
+        as often as it is in it: its hash goes through them so often.
 
     Raises
     ------
@@ -132,7 +134,9 @@ def _read(stream: bytes, max_depth: int | None, max_operations: int | None) -> P
         message = f"the pickle stream starts with {stream[:2]!r}, not with {_PROTOCOL!r}: it is none of protocol 5"
         raise DecodeError(message)
     try:
-        return _Scanner(max_depth).scan(stream, len(stream) if max_operations is None else max_operations)
+        return _Scanner(max_depth, max_operations).scan(
+            stream, len(stream) if max_operations is None else max_operations
+        )
     except (IndexError, struct.error):
         message = "the pickle stream ends too early, or takes more from its stack than there is"
         raise TruncatedError(message) from None
@@ -147,12 +151,14 @@ _remembered = lru_cache(maxsize=128)(_read)
 class _Scanner:
     """The stack of a stream, with the depth of each object in the place of the object.
 
-    A depth is an integer, or a list with one, where the object may still be filled. What is no object that may be part
-    of another is a `Name`, a `_Named` or a `_Function`.
+    A depth is an integer, or a list with one, where the object may still be filled. With that of a tuple goes its
+    weight, `_WEIGHT` times as large: how many members it has, with those of its members. What is no object that may be
+    part of another is a `Name`, a `_Named` or a `_Function`.
     """
 
-    def __init__(self, max_depth: int | None) -> None:
+    def __init__(self, max_depth: int | None, max_operations: int | None) -> None:
         self._max_depth = max_depth
+        self._max_operations = max_operations
         self._steps: list[tuple[int, Any, int | None]] = []
         self._stack: list[Any] = []
         # Where the stack ends for whom takes from it.
@@ -261,12 +267,12 @@ class _Scanner:
     def bundle(self, count: int | None) -> None:
         items = self._popped(count)
         names = [item for item in items if type(item) is Name]
-        depth = self._deeper([item for item in items if type(item) is not Name] if names else items)
+        depth = self._heavier([item for item in items if type(item) is not Name] if names else items)
         self._push(TUPLE, len(items), _Named(depth, names[0]) if names else depth)
 
     def frozenset(self, count: None) -> None:
         items = self._popped(count)
-        self._push(FROZENSET, len(items), self._deeper(items))
+        self._push(FROZENSET, len(items), self._heavier(items))
 
     def fill(self, how: tuple[int, int | None]) -> None:
         operation, count = how
@@ -279,19 +285,23 @@ class _Scanner:
         target[0] = max(target[0], self._deeper(items))
         self._steps.append((operation, len(items), None))
 
+    def _heavier(self, items: list[Any]) -> int:
+        """Return the depth of a tuple or a frozenset of some objects, and its weight."""
+        weight = len(items) + sum([item // _WEIGHT for item in items if type(item) is int])
+        if self._max_operations is not None and weight > self._max_operations:
+            Limits(max_operations=self._max_operations).check("the pickle stream", max_operations=weight)
+        return self._deeper(items) + weight * _WEIGHT
+
     def _deeper(self, items: list[Any]) -> int:
-        """Return the depth of a container with some objects in it."""
-        try:
-            depth: int = 1 + max(items, default=0)
-        except TypeError:  # not all of them are numbers
-            depth = 1 + max(map(self._depth, items))
+        """Return the depth of a container of some objects."""
+        depth = 1 + max(map(self._depth, items)) if any(items) else 1
         if self._max_depth is not None and depth > self._max_depth:
             Limits(max_depth=self._max_depth).check("the pickle stream", max_depth=depth)
         return depth
 
     def _depth(self, item: Any) -> int:
         if type(item) is int:
-            return item
+            return item % _WEIGHT
         if type(item) is list:
             return int(item[0])
         # An error, but that the policy refuses the name would be a better one.
@@ -325,7 +335,7 @@ class _Scanner:
             self._depth(function)
         if type(arguments) is _Named and type(function) is Name:
             self._takers.add(function)
-            depth = arguments.depth
+            depth = arguments.depth % _WEIGHT
         else:
             depth = self._depth(arguments)
         for other in others:

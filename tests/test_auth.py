@@ -207,7 +207,7 @@ def test_keys_are_changed_without_a_gap():
 
 
 def test_what_is_not_signed_is_refused():
-    text = "^frames are unsigned but keyring= was given$"
+    text = r"^frames are unsigned but keyring= was given\.$"
     assert refused(message(b"abc"), keyring(), text)
     assert refused(with_block(keyring().seal(message(b"abc")), b""), keyring(), text)
 
@@ -216,7 +216,7 @@ def test_a_checksum_is_no_signature():
     plain = message(b"abc")
     fields = header.decode(bytes(plain[0]))
     first = header.checksummed(fields, header.Digests("xxh3_64", (bytes(8),)))
-    assert refused([first, *plain[1:]], keyring(), "^frames are unsigned but keyring= was given$")
+    assert refused([first, *plain[1:]], keyring(), r"^frames are unsigned but keyring= was given\.$")
 
 
 def test_another_key_of_the_same_name_is_refused():

@@ -539,6 +539,12 @@ def test_arrays_are_of_classes_of_numpy_s_that_they_can_be_of(arguments):
         arrays.rebuild_view(*arguments)
 
 
+@pytest.mark.parametrize("state", [{"_getitem": 3}, {"shape": 3}, {"_private": 3}, [], (None, {})])
+def test_attributes_of_a_matrix_are_harmless(state):
+    with pytest.raises(DecodeError):
+        arrays.check_numpy(np.zeros((2, 2)).view(np.matrix), state)
+
+
 # Whole messages
 
 

@@ -70,12 +70,6 @@ def test_it_is_a_masked_array_that_gets_a_mask(array, state):
     assert np.ma.masked.shape == ()
 
 
-@pytest.mark.parametrize("state", [{"_getitem": 3}, {"shape": 3}, {"_private": 3}, [], (None, {})])
-def test_attributes_of_a_matrix_are_harmless(state):
-    with pytest.raises(DecodeError):
-        masked.check_numpy(np.zeros((2, 2)).view(np.matrix), state)
-
-
 def test_masks_and_attributes_are_set():
     one = np.zeros((2, 3)).view(np.ma.MaskedArray)
     mask = np.eye(2, 3, dtype=bool)

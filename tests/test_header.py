@@ -354,8 +354,10 @@ def test_limits_come_before_what_they_limit():
     # Neither is msgpack, or a message: nobody looks.
     with pytest.raises(LimitError, match="the header declares"):
         decode(first_frame(b"\xc1" * 1000), Limits(max_header_bytes=999))
-    with pytest.raises(LimitError, match="the message declares"):
-        decode(first_frame(b"\xc1", packed=2**60), Limits(max_total_bytes=2**59))
+    with pytest.raises(LimitError, match="the message declares 58 bytes"):
+        decode(first_frame(["pickle", None, [9], 1, None, None, []], packed=58), Limits(max_total_bytes=57))
+    with pytest.raises(LimitError, match=r"^frame 2 declares 1\.1 KiB; limit max_total_bytes=1 KiB\. Raise it"):
+        decode(first_frame(["pickle", None, [9, 1025], 2, None, None, []]), Limits(max_total_bytes=1024))
     with pytest.raises(LimitError, match="the message declares 5 frames"):
         decode(first_frame(["pickle", None, ["x"] * 4, 0, None, None, None]), Limits(max_frames=4))
 
@@ -363,7 +365,7 @@ def test_limits_come_before_what_they_limit():
 def test_small_headers_are_remembered_and_large_ones_are_not():
     small, large = made(), encode("pickle", "m" * SMALL, (), 0, ())
     assert read(small) is read(small)
-    assert read(small, Limits(max_frames=9)) is read(small)
+    assert read(small, Limits(max_frames=9)) is read(small, Limits(max_frames=9)) is not read(small)
     assert read(large) == read(large) is not read(large)
 
 

@@ -126,7 +126,7 @@ def test_a_signed_message_is_checked_without_a_keyring_too():
 
 @pytest.mark.parametrize("frames", [message(b"abc"), summed(b"abc")], ids=["plain", "checksums"])
 def test_a_keyring_takes_signed_messages_only(frames):
-    with pytest.raises(AuthenticationError, match=r"^frames are unsigned but keyring= was given$"):
+    with pytest.raises(AuthenticationError, match=r"^frames are unsigned but keyring= was given\.$"):
         opened(frames, KEYS)
 
 

@@ -69,15 +69,18 @@ def test_sizes_are_written_as_people_write_them(nbytes, text):
 
 
 def test_limits_of_data():
-    assert Limits(
-        max_header_bytes=8 << 20,
-        max_frames=65_536,
-        max_total_bytes=4 << 30,
-        max_decompressed_bytes=4 << 30,
-        max_ratio=1000,
-        max_depth=100,
-        max_operations=1_000_000,
-    ) == FOR_DATA
+    assert (
+        Limits(
+            max_header_bytes=8 << 20,
+            max_frames=65_536,
+            max_total_bytes=4 << 30,
+            max_decompressed_bytes=4 << 30,
+            max_ratio=1000,
+            max_depth=100,
+            max_operations=1_000_000,
+        )
+        == FOR_DATA
+    )
 
 
 def test_what_is_said_goes_before_what_the_policy_says():
@@ -132,3 +135,15 @@ class TestBudget:
         budget.operate(5)
         with pytest.raises(LimitError, match="11 operations"):
             budget.operate(1)
+
+    def test_messages_inside_are_limited(self):
+        budget = Budget(Limits(max_depth=2, max_operations=1000))
+        with budget.inside(), budget.inside(), pytest.raises(LimitError, match="3 levels"), budget.inside():
+            pass
+        with budget.inside(), budget.inside():
+            pass
+        for _ in range(6):
+            with budget.inside():
+                pass
+        with pytest.raises(LimitError, match="max_operations"), budget.inside():  # each takes its time
+            pass

@@ -218,13 +218,13 @@ def test_states_go_to_those_who_know_what_to_do():
 
 def test_keys_that_collide_are_refused():
     modulus = (1 << 61) - 1
-    keys = [n * modulus for n in range(1, 70)]
+    keys = [n * modulus for n in range(1, 140)]
     for obj in (dict.fromkeys(keys), set(keys), frozenset(keys)):
         with pytest.raises(DecodeError, match="have one hash"):
             executed(stream_of(obj))
-    fine = [dict.fromkeys(keys[:60]), dict.fromkeys(keys[:60]), *[frozenset(keys[:60])] * 3]
+    fine = [dict.fromkeys(keys[:120]), dict.fromkeys(keys[:120]), *[frozenset(keys[:120])] * 3]
     assert executed(stream_of(fine)) == fine
-    assert executed(stream_of([frozenset(keys[:60]), frozenset([*keys[:60], 1])]))
+    assert executed(stream_of([frozenset(keys[:120]), frozenset([*keys[:120], 1])]))
 
 
 def test_many_plain_keys_are_no_matter():
@@ -237,7 +237,7 @@ def test_many_plain_keys_are_no_matter():
 
 def test_keys_of_guards_count_by_their_hashes():
     modulus = (1 << 61) - 1
-    rows = b"".join(test("Fraction") + pickle.dumps(n * modulus, 5)[2:-1] + b"\x85RN" for n in range(1, 70))
+    rows = b"".join(test("Fraction") + pickle.dumps(n * modulus, 5)[2:-1] + b"\x85RN" for n in range(1, 140))
     with pytest.raises(DecodeError, match="have one hash"):
         executed(opcodes(b"}(", rows, b"u"), Fraction)
 

@@ -8,15 +8,18 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import pickled
 from test_scan import named
 
-import oobcodec
+import oobcodec.guards
 from oobcodec import DATA, TRUSTED, Limits, dumps, loads
 from oobcodec.errors import DecodeError, LimitError, PolicyError
+from oobcodec.names import TAKERS, VALUES, WHERE
 from oobcodec.policy import Name, Policy
 
 
@@ -56,7 +59,11 @@ REFUSED = {
     "mine:Class": "refused global 'mine.Class' (policy DATA). If you trust it: "
     'policy=DATA.allowing("mine:Class"); to accept any class from this peer: policy=TRUSTED.',
     "builtins:getattr.x": "refused global 'builtins.getattr.x' (policy DATA). If you trust it:",
-    "x:" + "y" * 200: f"refused global 'x.{'y' * 98}…' (policy DATA).",
+    "x:" + "y" * 200: f"refused global 'x.{'y' * 98}…' (policy DATA). To accept any",
+    "_functools:reduce": "refused global '_functools.reduce' (policy DATA). To accept any",
+    "oobcodec.engine:load": "refused global 'oobcodec.engine.load' (policy DATA). To accept any",
+    "a:__init__": "refused global 'a.__init__' (policy DATA). To accept any",
+    'a:b")': "refused global 'a.b\")' (policy DATA). To accept any",
 }
 
 
@@ -167,7 +174,7 @@ class TestTags:
         try:
             frames = dumps(Tagged(b"abc"))
             for sent in (frames, dumps([oobcodec.Encoded(frames)])):
-                with pytest.raises(PolicyError, match="refused serializer tag 'tests.reversing'"):
+                with pytest.raises(PolicyError, match=r"refused serializer tag 'tests\.reversing'"):
                     loads(sent, policy=DATA)
                 assert loads(sent, policy=DATA.allowing("tests.reversing"))
         finally:
@@ -201,6 +208,14 @@ class TestMessagesInside:
         assert loads(dumps(inner[:2]), policy=DATA, limits=limits)
         with pytest.raises(LimitError, match=r"max_operations=1,400"):
             loads(dumps(inner), policy=DATA, limits=limits)
+
+    def test_lie_in_each_other_to_a_limit(self):
+        message = dumps([1])
+        for _ in range(6):
+            message = dumps([oobcodec.Encoded(message)])
+        assert loads(message, policy=DATA, limits=Limits(max_depth=6))
+        with pytest.raises(LimitError, match=r"max_depth=5 levels"):
+            loads(message, policy=DATA, limits=Limits(max_depth=5))
 
     def test_hold_frames(self):
         with pytest.raises(DecodeError, match="consists of frames"):
@@ -275,3 +290,32 @@ def test_read_only_is_read_only():
     frames = [bytearray(frame) for frame in dumps([np.zeros(1000), np.zeros((0, 3))])]
     assert [array.flags.writeable for array in loads(frames, policy=DATA)] == [True, True]
     assert [array.flags.writeable for array in loads(frames, policy=DATA, writable=False)] == [False, False]
+
+
+def test_names_that_are_arguments_are_not_called():
+    with pytest.raises(PolicyError, match="DATA allows to be given to other functions only"):
+        loads(stream(named("builtins", "list"), b")R"), policy=DATA)
+
+
+def test_names_that_only_other_versions_have_are_an_error(monkeypatch):
+    monkeypatch.setitem(oobcodec.names.WHERE, "numpy:frombutter", "oobcodec.guards.numpy")
+    with pytest.raises(DecodeError, match="numpy:frombutter is not in the version"):
+        loads(stream(named("numpy", "frombutter"), b")R"), policy=DATA)
+
+
+GUARDS = [
+    path.stem for path in Path(oobcodec.guards.__file__).parent.glob("*.py") if path.stem not in {"__init__", "checks"}
+]
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_every_guard_is_in_the_table(name):
+    library = name.partition("_")[0].replace("arrow", "pyarrow")
+    if library in {"jax", "numpy", "pandas", "polars", "pyarrow", "tensorflow", "torch"}:
+        pytest.importorskip(library, reason=f"{library} is not installed here")
+    module = import_module(f"oobcodec.guards.{name}")
+    known = {*getattr(module, "GUARDS", ()), *getattr(module, "VALUES", ())}
+    # Names that the installed version of the library does not have may be in the table too.
+    assert known <= WHERE.keys()
+    assert getattr(module, "TAKES_NAMES", frozenset()) <= TAKERS
+    assert getattr(module, "VALUES", {}).keys() <= VALUES.keys()

@@ -260,6 +260,16 @@ def test_operations_are_limited():
         scan(stream, max_operations=operations - 1)
 
 
+def test_tuples_that_double_at_each_level_are_refused():
+    doubled = b")\x94" + b"".join(b"h" + bytes([n]) + b"h" + bytes([n]) + b"\x86\x94" for n in range(60))
+    stream = OPEN + b"(" + doubled + b"t."
+    with pytest.raises(LimitError, match="max_operations=1,000,000"):
+        scan(stream, max_operations=1_000_000)
+    assert scan(stream)
+    shared = [("some", "tuple")] * 3
+    assert scan(stream_of(tuple(shared)), max_operations=40)
+
+
 def test_short_streams_are_remembered_and_the_limits_with_them():
     stream = stream_of([[[]]])
     assert scan(stream) is scan(stream)

@@ -79,9 +79,7 @@ class _Message:
             kind = self._slot(field, 2)
             self._type(0 if kind is None else self._number(_BYTE, kind), self._table(field, 3))
             if self._slot(field, 4) is not None:
-                dictionary = self._table(field, 4)
-                if self._slot(dictionary, 1) is not None:
-                    self._table(dictionary, 1)
+                self._table(self._table(field, 4), 1)
             self._fields(field, 5, depth + 1)
             self._metadata(field, 6)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from oobcodec.guards.attributes import ACCEPTS, check_plain
 from oobcodec.guards.checks import claim, expect, is_ints
 from oobcodec.guards.numpy_contents import check_contents
 from oobcodec.guards.numpy_dtypes import MOST, PLAIN, element, element_in_memory, size_of
@@ -33,7 +34,8 @@ _frombuffer = np.frombuffer
 
 def frombuffer(buffer: Any, name: Any) -> Array:
     """Rebuild an array of one dimension as a view of a buffer."""
-    dtype = PLAIN.get(name)
+    # Only of strings: the hash of a tuple of tuples may take for ever.
+    dtype = PLAIN.get(name) if type(name) is str else None
     if dtype is None or type(buffer) not in BUFFERS:
         expect(condition=False, text="an array is made of bytes, and of a dtype of numbers")
     array: Array = _frombuffer(buffer, dtype)
@@ -84,7 +86,7 @@ def _check_strides(nbytes: int, itemsize: int, shape: tuple[int, ...], strides: 
 
 def _distinct(array: Array, buffer: Any) -> Array:
     """Return an array of elements that together are all of another one, and no more bytes than there are."""
-    core = array[tuple([slice(None if stride else 1) for stride in array.strides])]
+    core = array[(*[slice(None if stride else 1) for stride in array.strides], ...)]
     if core.nbytes <= memoryview(buffer).nbytes:
         return core
     # Windows that slide over an array: each element begins where one does without them.
@@ -286,6 +288,24 @@ _VIEWS: Final[dict[str, Callable[[Any], bool]]] = {
     "mvoid": lambda data: _is_array(data) and data.ndim == 0 and data.dtype.names is not None,
     "recarray": _is_array,
 }
+
+
+def check_numpy(obj: Any, attributes: Any) -> None:
+    """Refuse attributes that neither a user attaches to an array nor numpy to a matrix.
+
+    Raises
+    ------
+    DecodeError
+        One of them is something else.
+    """
+    expect(type(attributes) is dict, "attributes are a dict")
+    plain = dict(attributes)
+    # Whether a matrix is asked for an item of it.
+    expect(type(plain.pop("_getitem", False)) is bool, "a matrix is asked for an item, or not")
+    check_plain(obj, plain)
+
+
+ACCEPTS.update(dict.fromkeys((np.matrix, np.rec.recarray, np.char.chararray), check_numpy))
 
 
 # The tables

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from oobcodec.guards.attributes import ACCEPTS, check_plain
 from oobcodec.guards.checks import expect
+from oobcodec.guards.numpy import check_numpy
 from oobcodec.reducers import numpy_masked as reducers
 
 if TYPE_CHECKING:
@@ -49,27 +49,10 @@ def _check_fill_value(array: Any, value: Any) -> None:
     expect(value.dtype == array.dtype or sized, "what fills an array has its dtype")
 
 
-def check_numpy(obj: Any, attributes: Any) -> None:
-    """Refuse attributes that neither a user attaches to an array nor numpy to a matrix.
-
-    Raises
-    ------
-    DecodeError
-        One of them is something else.
-    """
-    expect(type(attributes) is dict, "attributes are a dict")
-    plain = dict(attributes)
-    # Whether a matrix is asked for an item of it.
-    expect(type(plain.pop("_getitem", False)) is bool, "a matrix is asked for an item, or not")
-    check_plain(obj, plain)
-
-
 def rebuild_masked_constant() -> Any:
     """Return `numpy.ma.masked`, of which there is one in a process."""
     return reducers.rebuild_masked_constant()
 
-
-ACCEPTS.update(dict.fromkeys((np.matrix, np.rec.recarray, np.char.chararray), check_numpy))
 
 _HERE: Final = "oobcodec.reducers.numpy_masked"
 

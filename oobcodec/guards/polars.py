@@ -15,7 +15,7 @@ from oobcodec.errors import PolicyError
 from oobcodec.guards.attributes import check_plain
 from oobcodec.guards.checks import claim, expect, is_count
 from oobcodec.guards.polars_types import GUARDS_OF_TYPES, STATES_OF_TYPES
-from oobcodec.policy import Name
+from oobcodec.names import Name
 from oobcodec.reducers import polars as reducers
 
 if TYPE_CHECKING:

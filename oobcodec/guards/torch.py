@@ -6,7 +6,6 @@ Modules, optimizers, subclasses and generators are objects with code of their ow
 from __future__ import annotations
 
 from functools import partial
-from itertools import repeat
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 

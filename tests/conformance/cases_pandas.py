@@ -88,7 +88,8 @@ def _all_kinds():
 def _masked(dtype):
     mask = np.arange(N) % 7 == 0
     if dtype == "boolean":
-        return pd.arrays.BooleanArray(_numbers("?"), mask)
+        # What lies where a value is missing stays at home.
+        return pd.arrays.BooleanArray(_numbers("?") & ~mask, mask)
     return (pd.arrays.FloatingArray if dtype[0] == "F" else pd.arrays.IntegerArray)(_numbers(dtype.lower()), mask)
 
 
