@@ -356,6 +356,13 @@ def test_nested_tensors(size):
         assert all(map(torch.equal, back.unbind(), tensor.unbind()))
 
 
+def test_bits_of_meta_tensors():
+    tensor = torch.empty(30, device="meta", dtype=torch.complex64)
+    for sent in (tensor.conj(), tensor.conj().imag, tensor):
+        got = transferred(sent)
+        assert (got.is_conj(), got.is_neg(), got.dtype) == (sent.is_conj(), sent.is_neg(), sent.dtype)
+
+
 def test_meta_tensors():
     for tensor in (
         torch.empty(1 << 40, device="meta", dtype=torch.bfloat16),

@@ -91,13 +91,17 @@ def rebuild_tensor(  # noqa: PLR0913, PLR0917
     """Rebuild a tensor that lies within its memory."""
     # Only strings are looked for in a table: the hash of a tuple may take longer than anybody has time.
     itemsize = (_itemsize_of(dtype) if type(dtype) is str else None) or _dtype(dtype).itemsize
-    if conjugate is not False or negative is not False:
-        expect(type(conjugate) is bool and type(negative) is bool, "the bits of a tensor are bools")
-        expect(dtype in (_COMPLEX if conjugate else _SIGNED), "a tensor with these bits has a dtype with signs")
+    _check_bits(dtype, conjugate, negative)
     storage, strides = checked_place(memory, strides, shape, itemsize)
     if dtype == "bool":
         check_bools(storage, strides, shape)
     return reducers.rebuild_tensor(storage, strides, dtype, shape, conjugate, negative)
+
+
+def _check_bits(dtype: str, conjugate: Any, negative: Any) -> None:
+    if conjugate is not False or negative is not False:
+        expect(type(conjugate) is bool and type(negative) is bool, "the bits of a tensor are bools")
+        expect(dtype in (_COMPLEX if conjugate else _SIGNED), "a tensor with these bits has a dtype with signs")
 
 
 def rebuild_view(cls: Any, data: Any, requires_grad: Any) -> Any:
@@ -170,10 +174,17 @@ def rebuild_compressed(layout: Any, compressed: Any, plain: Any, values: Any, sh
     return reducers.rebuild_compressed(layout, compressed, plain, values, shape)
 
 
-def rebuild_meta(dtype: Any, shape: Any, strides: Any) -> Any:
+def rebuild_meta(
+    dtype: Any,
+    shape: Any,
+    strides: Any,
+    conjugate: Any = False,  # noqa: FBT002  # pickle passes by position
+    negative: Any = False,  # noqa: FBT002
+) -> Any:
     """Rebuild a tensor without data, of a size that torch can count."""
     check_extent(shape, strides, _dtype(dtype).itemsize)
-    return reducers.rebuild_meta(dtype, shape, strides)
+    _check_bits(dtype, conjugate, negative)
+    return reducers.rebuild_meta(dtype, shape, strides, conjugate, negative)
 
 
 def rebuild_quantized(  # noqa: PLR0913, PLR0917

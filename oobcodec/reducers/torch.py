@@ -151,8 +151,13 @@ def rebuild_tensor(  # noqa: PLR0913, PLR0917
     if memory.device != CPU:
         blank = blank.to(memory.device)
     tensor = blank.set_(memory, 0, shape, strides)
+    return _with_bits(tensor, conjugate=conjugate, negative=negative) if conjugate or negative else tensor
+
+
+def _with_bits(tensor: Tensor, *, conjugate: bool, negative: bool) -> Tensor:
+    # Nothing public sets the bits.
     if conjugate:
-        torch._C._set_conj(tensor, True)  # noqa: FBT003, SLF001  # nothing public sets the bit
+        torch._C._set_conj(tensor, True)  # noqa: FBT003, SLF001
     if negative:
         torch._C._set_neg(tensor, True)  # noqa: FBT003, SLF001
     return tensor
@@ -212,7 +217,8 @@ def _reduce_unusual(tensor: Any) -> Reduced:  # noqa: PLR0911  # a kind after an
         message = f"a tensor of layout {layout} cannot be sent: send tensor.to_dense()"
         raise EncodeError(message)
     if tensor.device.type == "meta":
-        return rebuild_meta, (name, shape, tensor.stride())
+        bits = (True, tensor.is_neg()) if tensor.is_conj() else (False, True) if tensor.is_neg() else ()
+        return rebuild_meta, (name, shape, tensor.stride(), *bits)
     if tensor.dtype in _PACKED:
         return tensor.__reduce_ex__(5)  # type: ignore[no-any-return]
     arguments = (*memory_of(tensor, tensor.untyped_storage()), name, shape)
@@ -264,10 +270,18 @@ def rebuild_compressed(layout: str, compressed: Tensor, plain: Tensor, values: T
         return torch.sparse_compressed_tensor(compressed, plain, values, shape, layout=kind, check_invariants=False)
 
 
-def rebuild_meta(dtype: str, shape: Ints, strides: Ints) -> Tensor:
+def rebuild_meta(
+    dtype: str,
+    shape: Ints,
+    strides: Ints,
+    conjugate: bool = False,  # noqa: FBT001, FBT002  # pickle passes by position
+    negative: bool = False,  # noqa: FBT001, FBT002
+) -> Tensor:
     """Rebuild a tensor without data."""
     with _quiet():
-        return torch.empty_strided(shape, strides, dtype=_DTYPES[dtype], device="meta")
+        tensor = torch.empty_strided(shape, strides, dtype=_DTYPES[dtype], device="meta")
+        return _with_bits(tensor, conjugate=conjugate, negative=negative)
+
 
 
 def rebuild_quantized(  # noqa: PLR0913, PLR0917
