@@ -35,6 +35,9 @@ _COLLISIONS: Final = 128
 
 _DICTS: Final = frozenset({dict, OrderedDict, defaultdict, Counter})
 _LISTS: Final = frozenset({list, deque})
+_CHAINED: Final = frozenset({deque, defaultdict})
+"""Whose objects are freed by recursion in C. What is built from the inside lies no deeper than `scan` allows."""
+
 _NESTED: Final = (tuple, frozenset)
 
 
@@ -119,6 +122,7 @@ class _Machine:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._frozen = 0
+        self._within: set[int] = set()
         # How many keys of a dict or a set have a hash that its sender can choose.
         self._hashes: dict[tuple[int, int], int] = {}
 
@@ -169,6 +173,7 @@ class _Machine:
         target = self._stack[-1]
         if type(target) not in _LISTS and type(target) not in self._policy.classes:
             _refuse("has no items", target)
+        self._chain(target, items)
         extend = getattr(target, "extend", None)
         if extend is not None:
             extend(items)
@@ -183,6 +188,7 @@ class _Machine:
         if cls not in _DICTS and cls not in self._policy.classes:
             _refuse("has no keys", target)
         keys = items[::2]
+        self._chain(target, items)
         self._admit(id(target), keys)
         pairs = zip(keys, items[1::2], strict=True)
         if cls is dict or cls is OrderedDict:
@@ -198,6 +204,14 @@ class _Machine:
             _refuse("has no members", target)
         self._admit(id(target), members)
         target.update(members)
+
+    def _chain(self, target: Any, items: list[Any]) -> None:
+        """Refuse to fill what was already put into another of its kind: a chain of these, freed, crashes."""
+        if type(target) not in _CHAINED:
+            return
+        if id(target) in self._within:
+            _refuse("is filled after it was put into another", target)
+        self._within.update([id(item) for item in items if type(item) in _CHAINED])
 
     def _admit(self, container: int, keys: list[Any]) -> None:
         """Refuse keys that were chosen to take long, or that crash when they are hashed."""

@@ -35,18 +35,18 @@ def test_shapes(shape):
 
 
 @pytest.mark.parametrize(
-    "shape", [[3], 3, None, (3, -1), (True,), (2.0,), ((1,),), (1,) * (MOST_AXES + 1), (Integer(1),)]
+    "shape", [[3], 3, None, (3, -1), (True,), (2.0,), ((1,),), (1,) * (MOST_AXES + 1), (Integer(1),), (1 << 63,)]
 )
 def test_no_shapes(shape):
     assert not is_shape(shape)
 
 
-@pytest.mark.parametrize("numbers", [(), (0, -8), (1 << 99,)])
+@pytest.mark.parametrize("numbers", [(), (0, -8), ((1 << 63) - 1,)])
 def test_integers(numbers):
     assert is_ints(numbers)
 
 
-@pytest.mark.parametrize("numbers", [[8], 8, None, (8.0,), (True,), ("8",), (Integer(8),)])
+@pytest.mark.parametrize("numbers", [[8], 8, None, (8.0,), (True,), ("8",), (Integer(8),), (1 << 63,), (-(1 << 63),)])
 def test_no_integers(numbers):
     assert not is_ints(numbers)
 

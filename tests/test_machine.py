@@ -5,12 +5,15 @@ import pickle
 from collections import Counter, OrderedDict, defaultdict, deque
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from test_scan import KINDS, OPEN, PLAIN, named, nested, stream_of
 
+import oobcodec
+from oobcodec.context import LoadOptions
 from oobcodec.errors import DecodeError, LimitError, PolicyError
 from oobcodec.limits import Budget, Limits
-from oobcodec.machine import run
+from oobcodec.machine import DATA, rebuild, run
 from oobcodec.names import Name
 from oobcodec.scan import scan
 
@@ -153,6 +156,22 @@ def test_containers_of_guards_are_filled():
         assert got == {1: 2, 3: 4}
 
 
+def test_chains_are_not_built_from_the_outside():
+    make = test("deque") + b")R\x94"
+    top_down = opcodes(make, b"(", make, b"eh\x01K\x01a0")
+    with pytest.raises(DecodeError, match="of deque is filled after it was put into another"):
+        executed(top_down, deque)
+    bottom_up = opcodes(make, make, b"K\x01a", b"a")
+    assert executed(bottom_up, deque) == deque([deque([1])])
+
+    def make_default():
+        return defaultdict(list)
+
+    inner = test("make_default") + b")R\x94"
+    with pytest.raises(DecodeError, match="of defaultdict is filled"):
+        executed(opcodes(inner, b"K\x01", inner, b"sh\x01K\x01K\x02s0"), make_default)
+
+
 class Point:
     """A class that a policy allows."""
 
@@ -277,6 +296,16 @@ def test_operations_are_accounted_for():
     executed(stream, limits=Limits(max_operations=operations))
     with pytest.raises(LimitError, match="the message declares"):
         executed(stream, limits=Limits(max_operations=operations - 1))
+
+
+def test_options_are_those_of_loads():
+    options = LoadOptions(policy=DATA, limits=Limits(max_depth=2))
+    assert rebuild(stream_of([[1]]), (), options) == [[1]]
+    with pytest.raises(LimitError, match="max_depth"):
+        rebuild(stream_of([[[1]]]), (), options)
+    empty = oobcodec.dumps(np.zeros((0, 3)))[1].tobytes()
+    for writable in (None, False):
+        assert rebuild(empty, (), options._replace(writable=writable)).flags.writeable is (writable is None)
 
 
 def test_nothing_is_kept():

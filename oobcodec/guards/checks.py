@@ -7,6 +7,9 @@ from typing import Any, Final
 from oobcodec.context import LOADING
 from oobcodec.errors import DecodeError
 
+LARGEST: Final = (1 << 63) - 1
+"""What libraries count with; and products of larger numbers could take for ever."""
+
 MOST_AXES: Final = 64
 """Axes of an array in numpy 2; earlier ones and other libraries have fewer, and say so."""
 
@@ -32,8 +35,8 @@ def expect(condition: object, text: str) -> None:
 
 
 def is_count(number: Any) -> bool:
-    """Tell whether something is an integer, not a bool, and not negative."""
-    return type(number) is int and number >= 0
+    """Tell whether something is an integer of at most 63 bits, not a bool, and not negative."""
+    return type(number) is int and 0 <= number <= LARGEST
 
 
 def is_shape(shape: Any) -> bool:
@@ -42,8 +45,8 @@ def is_shape(shape: Any) -> bool:
 
 
 def is_ints(numbers: Any) -> bool:
-    """Tell whether something is a tuple of integers, of which none is a bool."""
-    return type(numbers) is tuple and all([type(number) is int for number in numbers])
+    """Tell whether something is a tuple of integers of at most 63 bits, of which none is a bool."""
+    return type(numbers) is tuple and all(type(number) is int and -LARGEST <= number <= LARGEST for number in numbers)
 
 
 def claim(nbytes: int) -> None:
