@@ -13,7 +13,7 @@ from oobcodec.buffers import copied, flat
 from oobcodec.calls import LENGTH, calls, notice
 from oobcodec.context import DEFAULTS, LOADING, RUNNING, LoadOptions
 from oobcodec.engine import PYTHON, SMALL, STOP, load, opening, raised_in, refused
-from oobcodec.errors import DecodeError, HeaderError, OobError, TruncatedError
+from oobcodec.errors import DecodeError, HeaderError, LimitError, OobError, TruncatedError
 from oobcodec.limits import SIGNED, Budget
 from oobcodec.packed import unpack
 from oobcodec.policy import TRUSTED
@@ -283,6 +283,9 @@ def _check_tag(header: Header) -> None:
             "on both sides, or define its functions and classes in a module that both can import"
         )
         raise DecodeError(message)
+    if header.meta is not None and (header.tag == "pickle" or header.tag in _WHOLE):
+        message = f"a message of {header.tag!r} has no meta data, this one has {short(header.meta)}"
+        raise HeaderError(message)
     if (header.pickle_frames and header.tag not in _PICKLED) or (len(header.buffers) != 1 and header.tag in _WHOLE):
         count = f"{header.pickle_frames} pickle frames and {len(header.buffers)} buffers"
         message = f"{count} are no message of {short(header.tag)}"
@@ -305,12 +308,31 @@ def _load_data(header: Header, views: list[memoryview], buffers: list[memoryview
         # Not at import: most processes trust their peers.
         from oobcodec.machine import rebuild  # noqa: PLC0415
 
-        return rebuild(b"".join(views[: header.pickle_frames]), buffers, options)
+        stream = b"".join(views[: header.pickle_frames])
+        return rebuild(stream, buffers, options, _overlapping(header.buffers))
     except (OobError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
+    except RecursionError as error:
+        message = "the objects or messages lie too deep in each other for sys.getrecursionlimit() of this process"
+        raise LimitError(message) from error
     except BaseException as error:  # panics of libraries written in Rust are no Exception
         message = f"the object cannot be rebuilt: {type(error).__name__}: {error}"
         raise DecodeError(message) from error
+
+
+def _overlapping(placements: tuple[Placement, ...]) -> set[int]:
+    """Return which buffers share memory with others."""
+    found: set[int] = set()
+    if len({place[0] for place in placements}) == len(placements):
+        return found
+    before, end, last = 0, 0, -1
+    for index in sorted(range(len(placements)), key=placements.__getitem__):
+        frame, offset, length, _ = placements[index]
+        if frame == last and offset < end:
+            found |= {before, index}
+        if frame != last or offset + length > end:
+            before, end, last = index, offset + length, frame
+    return found
 
 
 def _bytes(data: memoryview) -> bytes:

@@ -16,7 +16,7 @@ from oobcodec.policy import DATA
 from oobcodec.registry import DEFAULT as REGISTRY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from oobcodec.context import LoadOptions
     from oobcodec.limits import Budget
@@ -35,17 +35,42 @@ _COLLISIONS: Final = 128
 
 _DICTS: Final = frozenset({dict, OrderedDict, defaultdict, Counter})
 _LISTS: Final = frozenset({list, deque})
+_ARROW: Final = frozenset({"oobcodec.reducers.arrow", "oobcodec.reducers.polars", "oobcodec.encoded"})
+_FRAGILE: Final = {
+    "oobcodec.reducers.pandas": {"rebuild_multi_index"},
+    "oobcodec.reducers.pandas_arrays": {"rebuild_categorical", "rebuild_sparse"},
+    "oobcodec.reducers.tensorflow": {"rebuild_ragged", "rebuild_sparse"},
+    "oobcodec.reducers.torch": {"rebuild_compressed", "rebuild_nested", "rebuild_sparse"},
+}
+"""What makes objects in whose memory are the numbers of places; and so may be in that of all of Arrow's."""
+
 _CHAINED: Final = frozenset({deque, defaultdict})
 """Whose objects are freed by recursion in C. What is built from the inside lies no deeper than `scan` allows."""
 
+_SEQUENCES: Final = frozenset({list, tuple})
 _NESTED: Final = (tuple, frozenset)
 
 
-def rebuild(stream: bytes, buffers: Sequence[memoryview], options: LoadOptions) -> Any:
-    """Rebuild the object of a stream, as a policy and its limits allow."""
+def rebuild(
+    stream: bytes, buffers: Sequence[memoryview], options: LoadOptions, overlapping: Collection[int] = ()
+) -> Any:
+    """Rebuild the object of a stream, as a policy and its limits allow.
+
+    Parameters
+    ----------
+    stream, buffers
+        The stream, and what it takes as buffers.
+    options
+        Those of the `oobcodec.loads` that is running.
+    overlapping
+        Which of the buffers share memory with others.
+    """
     limits = options.limits
     depth = limits.get("max_depth")
     program = scan.scan(stream, max_depth=depth, max_operations=limits.get("max_operations"))
+    if overlapping and any(map(_is_fragile, program.names)):
+        # Whoever wrote to one object could make another one that was checked into what crashes.
+        buffers = [view.toreadonly() if i in overlapping else view for i, view in enumerate(buffers)]
     frozen = REGISTRY.frozen if options.writable is False else None
     return run(program, options.policy, buffers, options.budget, max_depth=depth, frozen=frozen)
 
@@ -123,6 +148,7 @@ class _Machine:
         self._memo: dict[int, Any] = {}
         self._frozen = 0
         self._within: set[int] = set()
+        self._taken_again: set[int] = set()
         # How many keys of a dict or a set have a hash that its sender can choose.
         self._hashes: dict[tuple[int, int], int] = {}
 
@@ -141,7 +167,28 @@ class _Machine:
         self._stack.append(self._guards[name])
 
     def get(self, place: int) -> None:
-        self._stack.append(self._memo[place])
+        obj = self._memo[place]
+        if type(obj) is bytearray:
+            self._take_again(obj)
+        self._stack.append(obj)
+
+    def _take_again(self, memory: bytearray) -> None:
+        """Refuse the memory of an array, and remember all other: nothing that is checked may lie in it."""
+        try:
+            memory.append(0)
+            memory.pop()
+        except BufferError:
+            _refuse("is the memory of an array, and something else too", memory)
+        self._taken_again.add(id(memory))
+
+    def _check_memory(self, arguments: Any) -> None:
+        level = [arguments]
+        while level:
+            self._budget.operate(len(level))
+            items = [item for container in level for item in container]
+            if not self._taken_again.isdisjoint([id(item) for item in items if type(item) is bytearray]):
+                _refuse("is given to a function, and something else too", bytearray())
+            level = [item for item in items if type(item) in _SEQUENCES]
 
     def name(self, name: Name) -> None:
         self._stack.append(name)
@@ -248,6 +295,8 @@ class _Machine:
         function, arguments = self.pop(2)
         if type(arguments) is not tuple:
             _refuse("is no tuple of arguments", arguments)
+        if self._taken_again:
+            self._check_memory(arguments)
         self._stack.append(self._guards[function](*arguments) if type(function) is Name else function(*arguments))
 
     def new(self, _: None) -> None:
@@ -261,6 +310,8 @@ class _Machine:
     def _new(self, name: Name, arguments: Any, keywords: Any) -> None:
         if type(arguments) is not tuple or type(keywords) is not dict:
             _refuse("is no tuple of arguments, or no dict of them", arguments)
+        if self._taken_again:
+            self._check_memory((*arguments, *keywords.values()))
         guard = self._guards[name]
         make = guard.__new__ if guard in self._policy.classes else None
         self._stack.append(make(guard, *arguments, **keywords) if make else guard(*arguments, **keywords))
@@ -275,6 +326,10 @@ class _Machine:
         else:
             _refuse("takes no state", obj)
         self._stack.append(obj)
+
+
+def _is_fragile(name: Name) -> bool:
+    return name.module in _ARROW or name.qualname in _FRAGILE.get(name.module, ())
 
 
 def _set_state(obj: Any, state: Any) -> None:

@@ -29,6 +29,7 @@ CONSTANT, GET, NAME, VALUE, BUFFER, BYTEARRAY, LIST, DICT, SET = range(9)
 TUPLE, FROZENSET, APPEND, SETITEMS, ADD, POP, CALL, NEW, NEW_WITH_KEYWORDS, BUILD = range(9, 19)
 
 _REPEATABLE: Final = frozenset({CONSTANT, NAME, VALUE})
+_UNIQUE: Final = frozenset({GET, BUFFER})
 _PROTOCOL: Final = b"\x80\x05"
 _GETATTR: Final = ("builtins", "getattr")
 
@@ -184,8 +185,8 @@ class _Scanner:
                     raise IndexError
                 operation, argument, known = steps[-1]
                 if operation not in _REPEATABLE:
-                    if known is not None or operation == GET:
-                        _refuse("puts an object into its memo twice")
+                    if known is not None or operation in _UNIQUE:
+                        _refuse("puts a buffer into its memo, or an object twice")
                     steps[-1] = operation, argument, len(memo)
                     operation, argument = GET, len(memo)
                 memo.append((operation, argument, stack[-1]))

@@ -26,6 +26,7 @@ CASES = cases("polars")
 PLANS = {"expressions", "selectors", "LazyFrame"}
 PICKLED = {name for name in CASES if "Int128" in name} | {
     *("DataFrame of everything", "DataFrame of wide numbers beside others"),
+    *({"List(Categorical)"} if not hasattr(pl, "Categories") else ()),
 }
 CODE = {"subclass with an attribute", "types", "Enum type", "Schema"}
 GUARDS = {name.partition(":")[2]: guard for name, guard in guards.GUARDS.items()}

@@ -225,6 +225,22 @@ def test_a_function_is_called_where_an_object_is_to_be_made():
     assert executed(opcodes(test("make"), b"K\x01\x85\x81"), make) == (1,)
 
 
+OCTETS = b"\x96" + (3).to_bytes(8, "little") + b"abc\x94"
+
+
+def test_memory_that_is_something_else_too_is_not_given_to_functions():
+    def view(*arguments):
+        return memoryview(arguments[-1] if type(arguments[-1]) is bytearray else arguments[-1][0])
+
+    assert bytes(executed(opcodes(test("view"), OCTETS, b"\x85R"), view)) == b"abc"
+    assert executed(opcodes(b"]", OCTETS, b"ah\x00a")) == [b"abc"] * 2
+    for use in (b"h\x00\x85R", b"h\x00\x85\x85R", b"h\x00\x85\x81", b")}\x8c\x01ah\x00s\x92"):
+        with pytest.raises(DecodeError, match="is given to a function, and something else too"):
+            executed(opcodes(b"]", OCTETS, b"a", test("view"), use, b"a"), view)
+    with pytest.raises(DecodeError, match="is the memory of an array, and something else too"):
+        executed(opcodes(b"]", test("view"), OCTETS, b"\x85Rah\x00a"), view)
+
+
 def test_states_go_to_those_who_know_what_to_do():
     seen = []
     stream = opcodes(test("list"), b")R}b")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import pickled
+from helpers import pickled, received
 from test_scan import named
 
 import oobcodec.guards
@@ -217,6 +217,13 @@ class TestMessagesInside:
         with pytest.raises(LimitError, match=r"max_depth=5 levels"):
             loads(message, policy=DATA, limits=Limits(max_depth=5))
 
+    def test_lie_in_each_other_as_deep_as_python_allows(self):
+        message = dumps([1])
+        for _ in range(500):
+            message = dumps([oobcodec.Encoded(message)])
+        with pytest.raises(LimitError, match="getrecursionlimit"):
+            loads(message, policy=DATA, limits=Limits(max_depth=None))
+
     def test_hold_frames(self):
         with pytest.raises(DecodeError, match="consists of frames"):
             loads(stream(named("oobcodec.encoded", "rebuild_encoded"), b"K\x01\x85R"), policy=DATA)
@@ -284,6 +291,22 @@ def test_limits_of_data_can_be_raised_and_lowered():
     for policy in (TRUSTED, DATA):
         with pytest.raises(LimitError, match="max_total_bytes"):
             loads(dumps(np.zeros(1000)), policy=policy, limits=Limits(max_total_bytes=1000))
+
+
+def test_memory_that_checked_objects_share_is_read_only():
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    base = np.arange(4000)
+    alone = loads(received(dumps([base, base[:1000], base[2000:], np.ones(1000)])), policy=DATA)
+    assert [array.flags.writeable for array in alone] == [True] * 4
+    assert np.shares_memory(alone[0], alone[1])
+    sent = [base, arrow.array(base[:1000]), base[3000:], np.ones(1000)]
+    got = loads(received(dumps(sent)), policy=DATA)
+    assert [array.flags.writeable for array in (got[0], got[2], got[3])] == [False, False, True]
+    got[1].validate(full=True)
+    apart = loads(received(dumps([base[:1000], base[1000:2000], arrow.array(base[2000:])])), policy=DATA)
+    assert [array.flags.writeable for array in apart[:2]] == [True, True]
+    trusted = loads(received(dumps(sent)))
+    assert trusted[0].flags.writeable
 
 
 def test_read_only_is_read_only():

@@ -96,7 +96,7 @@ def _is_tensor(value: Any, shape: Any, names: Any, permutation: Any) -> bool:
         and pa.types.is_primitive(value)
         and _is_sequence(shape, int)
         and all(map(is_count, shape))
-        # Of all axes but those of no elements: the strides of others are calculated too.
+        # An axis without elements does not make the strides of the others small.
         and prod(map(max, shape, [1] * len(shape))) <= _LONGEST
         and (names is None or (_is_sequence(names, str) and len(names) == len(shape)))
         and (permutation is None or (_is_sequence(permutation, int) and sorted(permutation) == [*range(len(shape))]))

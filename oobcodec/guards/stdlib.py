@@ -42,7 +42,7 @@ _DIGITS: Final = 1 << 16
 _FRACTION: Final = re.compile(r"-?\d+(/\d+)?", re.ASCII)
 _BITS: Final = 14_000
 """As many as 4,300 digits have at least, the most that Python reads and writes by default."""
-_BITS_AN_OPERATION: Final = 1 << 22  # those of the numerator by those of the denominator
+_BITS_AN_OPERATION: Final = 1 << 19  # those of the numerator by those of the denominator
 
 
 def rebuild_decimal(text: Any) -> Decimal:
@@ -212,7 +212,7 @@ def set_uuid(obj: UUID, state: Any) -> None:
     """Set the number of an identifier."""
     expect(type(state) is dict and {"int"} <= state.keys() <= {"int", "is_safe"}, "an identifier has a number")
     number, safe = state["int"], state.get("is_safe")
-    expect(is_count(number), "the number of an identifier is an integer")
+    expect(type(number) is int and 0 <= number < 1 << 128, "the number of an identifier has 128 bits")
     expect(safe is None or type(safe) is int, "an identifier was made safely, or was not, or nobody knows")
     made = UUID(int=number, is_safe=SafeUUID(safe))
     for name in ("int", "is_safe"):
