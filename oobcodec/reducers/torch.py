@@ -283,7 +283,6 @@ def rebuild_meta(
         return _with_bits(tensor, conjugate=conjugate, negative=negative)
 
 
-
 def rebuild_quantized(  # noqa: PLR0913, PLR0917
     memory: Any,
     strides: Ints,
