@@ -98,9 +98,10 @@ def _run_once(corpus: Path, source: str, start: int, stop: int, outcome: Outcome
 
 def environment() -> dict[str, str]:
     """Return the environment of a worker: one thread a library, for the cores are busy with workers."""
+    paths = [str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     rest = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-    return {**rest, **threads, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "JAX_PLATFORMS": "cpu"}
+    return {**rest, **threads, "PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
 
 
 def _watch(process: subprocess.Popen[bytes], progress: Path) -> bool:
