@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import imports, libraries, memory, report, transport, workloads
+from benchmarks import imports, libraries, memory, report, transport, trust, workloads
 from benchmarks.timing import FULL, QUICK, settle_allocator
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Result]]] = {
     **{name: partial(libraries.measure, name) for name in libraries.WORKLOADS},
     "memory": memory.measure,
     "socket": transport.measure,
+    "trust": trust.measure,
     "import": imports.measure,
 }
 

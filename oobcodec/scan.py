@@ -147,6 +147,7 @@ def _read(stream: bytes, max_depth: int | None, max_operations: int | None) -> P
 
 
 _remembered = lru_cache(maxsize=128)(_read)
+forget: Final = _remembered.cache_clear
 
 
 class _Scanner:

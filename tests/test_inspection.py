@@ -2,10 +2,11 @@ import decimal
 import json
 import pickle
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import first_frame, head, pickled
+from helpers import first_frame, head, pickled, run_python
 
 import oobcodec
 from oobcodec import Limits, inspect
@@ -242,3 +243,39 @@ def test_no_whole_message(message, error, text):
 def test_no_such_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         inspect(tmp_path / "none")
+
+
+INSPECT_ALL = """
+import json, resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30,) * 2)
+resource.setrlimit(resource.RLIMIT_CPU, (100, 100))
+from hostile.judge import frames_of
+import oobcodec
+from oobcodec import inspect
+inspect(oobcodec.dumps([1]))
+before = set(sys.modules)
+told = {}
+for path in sorted(Path(sys.argv[1]).glob("*/*")):
+    try:
+        report = inspect(frames_of(path))
+    except oobcodec.OobError as error:
+        told["/".join(path.parts[-2:])] = type(error).__name__
+    else:
+        told["/".join(path.parts[-2:])] = report.to_dict()["refused under DATA"]
+        str(report)
+print(json.dumps([told, sorted(set(sys.modules) - before)]))
+"""
+
+
+def test_hostile_messages_are_told_of_or_refused():
+    folder = Path(__file__).parent
+    told, imported = json.loads(run_python(INSPECT_ALL, folder / "hostile" / "messages"))
+    assert not [module for module in imported if not module.startswith("encodings.")]
+    assert not list(Path.cwd().glob("oobcodec-was-here"))
+    expected = json.loads((folder / "hostile" / "expected.json").read_text())["DATA"]
+    refused = {path for path, outcome in expected.items() if "refused global" in str(outcome.get("message"))}
+    refused &= told.keys()
+    assert len(refused) > 100
+    # Whatever a message names that DATA refuses is told of, unless the message is damaged.
+    assert not [path for path in refused if not told[path]]
