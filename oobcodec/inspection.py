@@ -63,7 +63,8 @@ def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str], *, limits:
     Report
         To be printed, or taken apart with ``to_dict()``. Its ``globals`` are the classes and functions that
         `oobcodec.loads` would import and may call; ``refused under DATA`` are those of them, and the tag, that the
-        policy ``DATA`` does not allow: look at these before you trust the message. Signatures are not verified.
+        policy ``DATA`` does not allow: look at these before you trust the message. Signatures are not verified, and
+        messages inside of the message are not looked into.
 
     Raises
     ------
