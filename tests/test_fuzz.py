@@ -112,7 +112,7 @@ def test_headers_are_refused_or_are_headers(real):
     refused = []
     for number in range(MUTANTS * 2 // 3):
         rng = Random(f"header {SEED}:{number}")
-        specimen = rng.choice(specimens if rng.random() < 0.8 else real.libraries[mutate.SEALED])
+        specimen = rng.choice(specimens if rng.random() < 0.8 else real.libraries[corpus.SEALED])
         data = mutate.changed_header(specimen, rng)[0][0]
         refused.append(is_refused(decode, data))
         is_refused(decode_prelude, data)

@@ -15,6 +15,7 @@ from oobcodec.header import (
     Digests,
     Header,
     Prelude,
+    check_sizes,
     checksummed,
     decode,
     decode_prelude,
@@ -360,6 +361,15 @@ def test_limits_come_before_what_they_limit():
         decode(first_frame(["pickle", None, [9, 1025], 2, None, None, []]), Limits(max_total_bytes=1024))
     with pytest.raises(LimitError, match="the message declares 5 frames"):
         decode(first_frame(["pickle", None, ["x"] * 4, 0, None, None, None]), Limits(max_frames=4))
+
+
+def test_sizes_are_limited_by_the_prelude_alone():
+    prelude = decode_prelude(first_frame(b"\xc1" * 1000, packed=2**60))
+    check_sizes(prelude, Limits())
+    with pytest.raises(LimitError, match="the header declares 1,000 bytes"):
+        check_sizes(prelude, Limits(max_header_bytes=999))
+    with pytest.raises(LimitError, match="the message declares 1 EiB"):
+        check_sizes(prelude, Limits(max_total_bytes=2**59))
 
 
 def test_small_headers_are_remembered_and_large_ones_are_not():

@@ -4,7 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -243,6 +243,10 @@ def test_policies_are_values():
 def test_names_are_given_to_those_who_take_them_alone():
     with pytest.raises(PolicyError, match=r"gives a class or a function to builtins:complex"):
         loads(stream(named("builtins", "complex"), named("builtins", "list"), b"\x85R"), policy=DATA)
+
+
+    counted = loads(dumps(defaultdict(list, a=[1])), policy=DATA)
+    assert counted["b"] == []
 
 
 def test_dotted_names_are_refused():
