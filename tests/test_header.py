@@ -26,7 +26,7 @@ from oobcodec.header import (
     read,
     split_first,
 )
-from oobcodec.limits import Limits
+from oobcodec.limits import UNLIMITED, Limits
 
 # Two pickle frames, two buffer frames, three buffers.
 FIELDS = ("pickle", None, (100, 7, 5000, 64), 2, None, None, ((3, 0, 5000, False), (4, 8, 56, True), (3, 16, 0, True)))
@@ -365,7 +365,7 @@ def test_limits_come_before_what_they_limit():
 
 def test_sizes_are_limited_by_the_prelude_alone():
     prelude = decode_prelude(first_frame(b"\xc1" * 1000, packed=2**60))
-    check_sizes(prelude, Limits())
+    check_sizes(prelude, UNLIMITED)
     with pytest.raises(LimitError, match="the header declares 1,000 bytes"):
         check_sizes(prelude, Limits(max_header_bytes=999))
     with pytest.raises(LimitError, match="the message declares 1 EiB"):

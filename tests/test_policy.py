@@ -244,7 +244,6 @@ def test_names_are_given_to_those_who_take_them_alone():
     with pytest.raises(PolicyError, match=r"gives a class or a function to builtins:complex"):
         loads(stream(named("builtins", "complex"), named("builtins", "list"), b"\x85R"), policy=DATA)
 
-
     counted = loads(dumps(defaultdict(list, a=[1])), policy=DATA)
     assert counted["b"] == []
 
