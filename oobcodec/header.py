@@ -348,7 +348,7 @@ def _checked_digests(digests: Any, count: int) -> Digests | None:
     if size is None:
         message = f"frames carry digests of {short(algorithm)}: the message needs a newer oobcodec"
         raise HeaderError(message)
-    if len(values) != count or {(type(value), len(value)) for value in values} - {(bytes, size)}:
+    if len(values) != count or not all(type(value) is bytes and len(value) == size for value in values):
         message = f"the digests are not {size} bytes for each of {count} frames"
         raise HeaderError(message)
     return Digests(algorithm, values)

@@ -363,6 +363,12 @@ def test_limits_come_before_what_they_limit():
         decode(first_frame(["pickle", None, ["x"] * 4, 0, None, None, None]), Limits(max_frames=4))
 
 
+def test_digests_are_bytes():
+    for values in ([1], [None], [[]], ["12345678"], [b"1234567"]):
+        with pytest.raises(HeaderError, match="digests are not 8 bytes"):
+            decode(first_frame(["pickle", None, [9], 1, None, ["xxh3_64", values], []]))
+
+
 def test_sizes_are_limited_by_the_prelude_alone():
     prelude = decode_prelude(first_frame(b"\xc1" * 1000, packed=2**60))
     check_sizes(prelude, UNLIMITED)

@@ -356,6 +356,18 @@ def test_nested_tensors(size):
         assert all(map(torch.equal, back.unbind(), tensor.unbind()))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64, torch.complex128, torch.int16])
+def test_elements_at_odd_addresses_are_copied(dtype):
+    sent = torch.arange(2000).to(dtype)
+    frames = dumps(sent)
+    memory = bytearray(b"?" + bytes(frames[2]))
+    for shift in (0, 1):
+        memory[shift : shift + frames[2].nbytes] = frames[2]
+        got = loads([*frames[:2], memoryview(memory)[shift : shift + frames[2].nbytes]])
+        assert torch.equal(got + 0, sent)
+        assert got.data_ptr() % min(got.itemsize, 4) == 0
+
+
 def test_bits_of_meta_tensors():
     tensor = torch.empty(30, device="meta", dtype=torch.complex64)
     for sent in (tensor.conj(), tensor.conj().imag, tensor):
