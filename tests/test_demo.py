@@ -4,6 +4,7 @@ import pickle
 import socket
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,7 +62,11 @@ def others():
 
 def children():
     """Return the identifiers of this process's children."""
-    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread of another test that has just ended
+            found.update((task / "children").read_text().split())
+    return found
 
 
 def assert_no_child_left():

@@ -86,10 +86,14 @@ def limited(**limits):
 # What arrives
 
 
+SHARED = {"array, slice, table, and buffer", "text, slice, table, and buffer", "over numpy's memory"}
+
+
 @pytest.mark.parametrize("name", sorted(CASES.keys() - CODE))
 def test_data_arrives_as_it_left(name):
     sent = CASES[name].make()
-    assert not Comparison(arrived(sent), sent).lost
+    # What arrays share with something else is read-only.
+    assert Comparison(arrived(sent), sent).lost.keys() == ({"mutability"} if name in SHARED else set())
 
 
 @pytest.mark.parametrize("name", sorted(CODE))

@@ -142,7 +142,7 @@ def test_place_is_a_kind_of_device_and_a_number(place):
         rebuilt(np.ones(2), place=place)
 
 
-@pytest.mark.parametrize("place", [("cpu", 2**70), ("abacus", 0)])
+@pytest.mark.parametrize("place", [("cpu", 2**60), ("abacus", 0)])
 def test_array_of_a_device_that_is_not_there_is_on_the_default(place):
     array = rebuilt(np.ones(2, np.float32), place=place)
     assert array.devices() == jnp.ones(2).devices()

@@ -47,7 +47,7 @@ TIMES = pd.date_range("2020", periods=N, freq="h", tz=BERLIN)
 DATA_OF_ALL_KINDS = {
     "Int8": pd.array([1, None, 3], dtype="Int8"),
     "UInt64": pd.array(np.arange(N), dtype="UInt64"),
-    "boolean": pd.arrays.BooleanArray(np.arange(N) % 2 == 0, np.arange(N) % 3 == 0),
+    "boolean": pd.arrays.BooleanArray(np.arange(N) % 3 == 1, np.arange(N) % 3 == 0),
     "Float32": pd.array([1.5, None], dtype="Float32"),
     "times": TIMES.array,
     "times with a step": pd.array(pd.date_range("2020", periods=N, freq="h")),

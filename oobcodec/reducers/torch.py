@@ -150,7 +150,7 @@ def rebuild_tensor(  # noqa: PLR0913, PLR0917
         memory, strides = placed(memory, strides, shape, blank.itemsize)
     if memory.device != CPU:
         blank = blank.to(memory.device)
-    elif memory.data_ptr() % (blank.itemsize // 2 if blank.is_complex() else blank.itemsize):
+    elif memory.data_ptr() % blank.itemsize:
         memory = memory.clone()  # some of torch's functions crash on elements at odd addresses
     tensor = blank.set_(memory, 0, shape, strides)
     return _with_bits(tensor, conjugate=conjugate, negative=negative) if conjugate or negative else tensor
