@@ -22,8 +22,8 @@ test: check environments ## run all checks, and then the tests
 	$(call within,tensorflow) tests/test_reducers_tensorflow.py tests/test_guards_tensorflow.py \
 	    tests/test_conformance.py tests/test_conformance_data.py -k tensorflow \
 	    --cov=oobcodec.reducers.tensorflow --cov=oobcodec.reducers.keras --cov=oobcodec.guards.tensorflow
-	ELSEWHERE='oobcodec/*' OMITTED=$$($(bin)/python -c 'from importlib.util import find_spec as f; \
-	    print("nothing" if f("torch") else "oobcodec/*/torch*.py")') $(bin)/python -m pytest --cov
+	ELSEWHERE='$(CURDIR)/oobcodec/*' OMITTED=$$($(bin)/python -c 'from importlib.util import find_spec as f; \
+	    print("nothing" if f("torch") else "$(CURDIR)/oobcodec/*/torch*.py")') $(bin)/python -m pytest --cov
 
 check: .venv/.ready ## lint, format, types, architecture, markup
 	$(bin)/ruff check

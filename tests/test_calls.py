@@ -163,6 +163,14 @@ def test_second_message_of_a_tensor_is_as_the_first():
     assert np.shares_memory(np.asarray(first[2]), tensor.numpy())
 
 
+def test_long_streams_are_not_remembered():
+    torch = pytest.importorskip("torch", reason="torch is not installed for this Python")
+    tensor = torch.arange(1000.0).reshape((1,) * 60 + (1000,))
+    for _ in range(3):
+        assert torch.equal(loads(dumps(tensor)), tensor)
+    assert not streams
+
+
 OWN_WAY = {
     "small": lambda: np.arange(10.0),
     "empty": lambda: np.zeros((0, 1000)),

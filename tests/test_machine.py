@@ -234,6 +234,7 @@ def test_memory_that_is_something_else_too_is_not_given_to_functions():
 
     assert bytes(executed(opcodes(test("view"), OCTETS, b"\x85R"), view)) == b"abc"
     assert executed(opcodes(b"]", OCTETS, b"ah\x00a")) == [b"abc"] * 2
+    assert executed(opcodes(b"]", OCTETS, b"ah\x00a", test("list"), b"]K\x01a\x85Ra"), list) == [b"abc", b"abc", [1]]
     for use in (b"h\x00\x85R", b"h\x00\x85\x85R", b"h\x00\x85\x81", b")}\x8c\x01ah\x00s\x92"):
         with pytest.raises(DecodeError, match="is given to a function, and something else too"):
             executed(opcodes(b"]", OCTETS, b"a", test("view"), use, b"a"), view)
