@@ -265,15 +265,13 @@ class Session:
         self._sent = 0
         self._received = 0
 
-    def seal(self, frames: Sequence[Buffer], checksum: bool = False) -> list[memoryview]:  # noqa: ARG002, FBT001, FBT002  # the digests of a signed message are its checksums
+    def seal(self, frames: Sequence[Buffer]) -> list[memoryview]:
         """Sign the next message of this side.
 
         Parameters
         ----------
         frames
             A message, as `oobcodec.dumps` returns it.
-        checksum
-            Asks for nothing more: a signed message holds digests of its frames.
 
         Returns
         -------

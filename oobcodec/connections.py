@@ -22,7 +22,7 @@ from oobcodec.header import read
 from oobcodec.hello import new_hello
 from oobcodec.integrity import check
 from oobcodec.policy import TRUSTED
-from oobcodec.transfer import abandon, limits_of, receive, send_frames, shut, tell
+from oobcodec.transfer import abandon, receive, send_frames, shut, tell
 from oobcodec.wire import Receiver
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def coding(
     # A signed message holds digests in any case; and it is not the codec that knows its place in the connection.
     sender = Codec(checksum=checksum and keyring is None, **options)
     receiver = Codec(policy=policy, limits=limits, keyring=keyring, **options)
-    return Coding(sender.dumps, receiver.loads, limits_of(policy, limits), keyring)
+    return Coding(sender.dumps, receiver.loads, policy.limited(limits), keyring)
 
 
 class Connection:

@@ -14,7 +14,7 @@ from oobcodec.calls import LENGTH, calls, notice
 from oobcodec.context import DEFAULTS, LOADING, RUNNING, LoadOptions
 from oobcodec.engine import PYTHON, SMALL, STOP, load, opening, raised_in, refused
 from oobcodec.errors import DecodeError, HeaderError, LimitError, OobError, TruncatedError
-from oobcodec.limits import SIGNED, Budget
+from oobcodec.limits import Budget
 from oobcodec.packed import unpack
 from oobcodec.policy import TRUSTED
 from oobcodec.registry import DEFAULT as REGISTRY
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     _Plan: TypeAlias = tuple[bytes, int, int, tuple[tuple[int, bool], ...]]
 
 _PICKLED: Final = ("pickle", "cloudpickle")
+
+_PANIC: Final = "PanicException"
+"""Of libraries that are written in Rust, each with a class of its own; no `Exception`."""
 
 _PLANNED: Final = 4096
 """Headers that are remembered at a time with the way to read the rest of the message."""
@@ -128,7 +131,7 @@ def loads(  # noqa: C901, PLR0913  # most messages pass through without a call; 
                     _fail(error)
     if keyring is not None:
         keyring.verify(first)  # before anything of the header is parsed
-    limits = _limits(policy, limits, keyring)
+    limits = policy.limited(limits, signed=keyring is not None)
     options = DEFAULTS
     if policy is not TRUSTED or writable is not None or not open_encoded or map_location is not None:
         options = LoadOptions(writable, open_encoded, map_location, policy, limits, Budget(limits))
@@ -142,12 +145,6 @@ def loads_within(frames: list[Buffer], options: LoadOptions) -> Any:
     first = bytes(_view(0, frames[0])) if frames else b""
     with options.budget.inside():
         return _load_message(first, frames, options, options.limits, None)
-
-
-def _limits(policy: Policy, limits: Limits | None, keyring: Keyring | None) -> Limits:
-    """Return what is not to be exceeded: what the caller says, and then what the policy says."""
-    defaults = policy.limits if keyring is None else SIGNED.over(policy.limits)
-    return defaults if limits is None else limits.over(defaults)
 
 
 def _plan(first: bytes) -> _Plan:
@@ -226,7 +223,7 @@ def _listed(
             message = f"frames are a list of buffers or one packed buffer, not {type(frames).__name__}"
             raise DecodeError(message) from None
         return list(iterator)
-    return unpack(_view(0, view), limits=_limits(policy, limits, keyring), keyring=keyring)
+    return unpack(_view(0, view), limits=policy.limited(limits, signed=keyring is not None), keyring=keyring)
 
 
 def _view(index: int, frame: Buffer) -> memoryview:
@@ -310,12 +307,14 @@ def _load_data(header: Header, views: list[memoryview], buffers: list[memoryview
 
         stream = b"".join(views[: header.pickle_frames])
         return rebuild(stream, buffers, options, _overlapping(header.buffers))
-    except (OobError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except OobError:
         raise
     except RecursionError as error:
         message = "the objects or messages lie too deep in each other for sys.getrecursionlimit() of this process"
         raise LimitError(message) from error
-    except BaseException as error:  # panics of libraries written in Rust are no Exception
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+            raise
         message = f"the object cannot be rebuilt: {type(error).__name__}: {error}"
         raise DecodeError(message) from error
 

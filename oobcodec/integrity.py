@@ -17,14 +17,12 @@ from oobcodec.header import CHECKSUM, Digests, checksummed, read
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oobcodec.auth import Keyring, Session
+    from oobcodec.auth import Keyring
     from oobcodec.buffers import Buffer
     from oobcodec.header import Header
 
 
-def seal(
-    frames: Sequence[Buffer], *, checksum: bool = False, keyring: Keyring | None = None, session: Session | None = None
-) -> list[memoryview]:
+def seal(frames: Sequence[Buffer], *, checksum: bool = False, keyring: Keyring | None = None) -> list[memoryview]:
     """Return a message with digests of its frames.
 
     Parameters
@@ -35,8 +33,6 @@ def seal(
         Add checksums. They are not needed, and left out, where it is signed.
     keyring
         Sign it.
-    session
-        Sign it as the next message of a connection, with the keyring of that.
 
     Returns
     -------
@@ -48,8 +44,6 @@ def seal(
     EncodeError
         The package xxhash is not installed, or the keyring only verifies.
     """
-    if session is not None:
-        return session.seal(frames, checksum)
     if keyring is not None:
         return keyring.seal(frames)
     views = [flat(frame) for frame in frames]

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from oobcodec.errors import DecodeError, PolicyError
-from oobcodec.limits import FOR_DATA, UNLIMITED
+from oobcodec.limits import FOR_DATA, SIGNED, UNLIMITED
 from oobcodec.names import TAKERS, VALUES, WHERE, Name
 from oobcodec.registry import BUILT_IN
 
@@ -135,6 +135,11 @@ class Policy:
                 raise PolicyError(message)
             names.append(name)
         return Policy(allowed=self.allowed.union(names))
+
+    def limited(self, limits: Limits | None, *, signed: bool = False) -> Limits:
+        """Return what is not to be exceeded: what the caller says, and then what the policy says."""
+        defaults = SIGNED.over(self.limits) if signed else self.limits
+        return defaults if limits is None else limits.over(defaults)
 
     def allows(self, name: Name) -> bool:
         """Tell whether a message may name a class or a function."""

@@ -71,7 +71,7 @@ def send(sock: socket.socket, obj: object, **options: Any) -> int:
     return send_frames(sock, dumps(obj, **options))
 
 
-def recv(  # each is a choice of its own
+def recv(
     sock: socket.socket,
     *,
     policy: Policy = TRUSTED,
@@ -116,8 +116,7 @@ def recv(  # each is a choice of its own
         Of the socket, `TimeoutError` included. Unless nothing has been received yet, the socket is poisoned.
     """
     # What is refused should be refused before it is here.
-    arriving = limits_of(policy, limits)
-    frames = recv_frames(sock, limits=arriving, keyring=keyring, allocate=allocate)
+    frames = recv_frames(sock, limits=policy.limited(limits), keyring=keyring, allocate=allocate)
     return loads(frames, policy=policy, limits=limits, keyring=keyring, **options)
 
 
@@ -202,12 +201,7 @@ def recv_frames(
     EOFError, TruncatedError, PoisonedError, OSError
         As for `recv`.
     """
-    return receive(sock, Receiver(limits=limits_of(TRUSTED, limits), keyring=keyring, allocate=allocate))
-
-
-def limits_of(policy: Policy, limits: Limits | None) -> Limits:
-    """Return what is not to be exceeded under a policy, where the caller may have said otherwise."""
-    return policy.limits if limits is None else limits.over(policy.limits)
+    return receive(sock, Receiver(limits=TRUSTED.limited(limits), keyring=keyring, allocate=allocate))
 
 
 def receive(sock: socket.socket, receiver: Receiver) -> list[memoryview]:

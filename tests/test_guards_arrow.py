@@ -1,7 +1,5 @@
 import struct
 import sys
-from contextlib import contextmanager
-from dataclasses import replace
 from pickle import PickleBuffer
 
 import numpy as np
@@ -9,13 +7,11 @@ import pyarrow as pa
 import pytest
 from conformance.comparison import Comparison
 from conformance.table import cases
+from guarding import arrived, limited
 from helpers import run_python
 
-import oobcodec
-from oobcodec.context import DEFAULTS, LOADING
 from oobcodec.errors import DecodeError, LimitError, PolicyError
 from oobcodec.guards import arrow as guards
-from oobcodec.limits import FOR_DATA, Budget
 from oobcodec.reducers import arrow as reducers
 
 reducers.register()
@@ -34,10 +30,6 @@ MOST = 2**63 - 1
 NESTED = pa.field("n", pa.int32())
 BOTH = [pa.field("x", pa.int32()), pa.field("n", pa.string())]
 SHORT = {"x": [1.5, None], "s": ["a", None], "w": ["a", "b"], "t": pa.array([1, 2], pa.timestamp("us", "UTC"))}
-
-
-def arrived(obj):
-    return oobcodec.loads([bytearray(frame) for frame in oobcodec.dumps(obj)], policy=oobcodec.DATA)
 
 
 def guarded(reduced):
@@ -71,16 +63,6 @@ def texts(*elements):
 
 def view(length, start, where, offset):
     return struct.pack("=i4sii", length, start, where, offset)
-
-
-@contextmanager
-def limited(**limits):
-    """Count what is used, as `oobcodec.loads` does under a policy."""
-    token = LOADING.set(DEFAULTS._replace(budget=Budget(replace(FOR_DATA, **limits))))
-    try:
-        yield
-    finally:
-        LOADING.reset(token)
 
 
 # What arrives

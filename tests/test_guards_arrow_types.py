@@ -1,34 +1,15 @@
-from contextlib import contextmanager
-from dataclasses import replace
-
 import pyarrow as pa
 import pytest
+from guarding import arrived, limited
 
-import oobcodec
-from oobcodec.context import DEFAULTS, LOADING
 from oobcodec.errors import DecodeError, LimitError
 from oobcodec.guards import arrow_types as guards
-from oobcodec.limits import FOR_DATA, Budget
 from oobcodec.reducers import arrow as reducers
 
 reducers.register()
 
 GUARDS = {name.partition(":")[2]: guard for name, guard in guards.GUARDS_OF_TYPES.items()}
 REFUSED = (DecodeError, TypeError, ValueError, LookupError, OverflowError)
-
-
-def arrived(obj):
-    return oobcodec.loads([bytearray(frame) for frame in oobcodec.dumps(obj)], policy=oobcodec.DATA)
-
-
-@contextmanager
-def limited(**limits):
-    """Count what is used, as `oobcodec.loads` does under a policy."""
-    token = LOADING.set(DEFAULTS._replace(budget=Budget(replace(FOR_DATA, **limits))))
-    try:
-        yield
-    finally:
-        LOADING.reset(token)
 
 
 SQUARE = pa.fixed_shape_tensor(pa.int8(), (2, 2))

@@ -1,42 +1,20 @@
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
+from guarding import NESTED, arrived, limited
 from helpers import run_python
 
 jax = pytest.importorskip("jax", reason="jax is not installed")
 
 from jax import numpy as jnp  # noqa: E402
 
-import oobcodec  # noqa: E402
 from oobcodec.buffers import allocate  # noqa: E402
-from oobcodec.context import LOADING, LoadOptions  # noqa: E402
 from oobcodec.errors import DecodeError, LimitError, PolicyError  # noqa: E402
 from oobcodec.guards import jax as guards  # noqa: E402
-from oobcodec.limits import Budget, Limits  # noqa: E402
 from oobcodec.reducers import jax as reducers  # noqa: E402
 
 reducers.register()
 
 HOST = jax.local_devices(backend="cpu")[0]
-NESTED = ()
-for _ in range(90):
-    NESTED = (NESTED, NESTED)
-"""Of which a hash takes longer than the universe is old."""
-
-
-@contextmanager
-def limited(nbytes):
-    """Count memory, as `oobcodec.loads` does under a policy."""
-    token = LOADING.set(LoadOptions(budget=Budget(Limits(max_decompressed_bytes=nbytes, max_ratio=None))))
-    try:
-        yield
-    finally:
-        LOADING.reset(token)
-
-
-def arrived(obj):
-    return oobcodec.loads([bytearray(frame) for frame in oobcodec.dumps(obj)], policy=oobcodec.DATA)
 
 
 def aligned(count):
@@ -90,7 +68,7 @@ class TestStrings:
 
     def test_copies_of_their_text_are_accounted_for(self):
         values = np.broadcast_to(np.array(["x" * 2000], np.dtypes.StringDType()), 1000)
-        with limited(1 << 20), pytest.raises(LimitError):
+        with limited(max_decompressed_bytes=1 << 20, max_ratio=None), pytest.raises(LimitError):
             rebuilt(values)
 
 
@@ -161,14 +139,17 @@ def test_empty_array_has_lengths_that_can_be_counted():
 
 
 def test_broadcast_array_is_accounted_for():
-    with limited(1 << 30), pytest.raises(LimitError, match="max_decompressed_bytes"):
+    with (
+        limited(max_decompressed_bytes=1 << 30, max_ratio=None),
+        pytest.raises(LimitError, match="max_decompressed_bytes"),
+    ):
         rebuilt(np.broadcast_to(np.float32(1), 1 << 40))
 
 
 @pytest.mark.parametrize("place", [None, ("cpu", 0)])
 def test_only_copies_are_accounted_for(place):
     values = aligned(1000)
-    with limited(3000):
+    with limited(max_decompressed_bytes=3000, max_ratio=None):
         for _ in range(9):
             rebuilt(values[:640], place=place)
         rebuilt(values[1:641], place=place)
@@ -177,7 +158,7 @@ def test_only_copies_are_accounted_for(place):
 
 
 def test_copies_to_another_device_are_accounted_for():
-    with limited(3000), pytest.raises(LimitError):
+    with limited(max_decompressed_bytes=3000, max_ratio=None), pytest.raises(LimitError):
         rebuilt(aligned(1000), place=("tpu", 0))
 
 

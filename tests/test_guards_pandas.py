@@ -6,14 +6,11 @@ import pyarrow as pa
 import pytest
 from conformance import cases_pandas  # which tells how to compare them
 from conformance.comparison import Comparison
+from guarding import arrived, limited
 
-from oobcodec.codec import dumps, loads
-from oobcodec.context import LOADING, LoadOptions
 from oobcodec.errors import DecodeError, LimitError, PolicyError
 from oobcodec.guards import pandas as guards
 from oobcodec.guards.pandas import guard_frame, guard_index, guard_multi_index, guard_range, guard_series, guard_state
-from oobcodec.limits import FOR_DATA, Budget
-from oobcodec.policy import DATA
 from oobcodec.reducers import arrow, pandas
 
 arrow.register()
@@ -28,14 +25,9 @@ HOURS = pd.date_range("2024", periods=N, freq="h")
 
 
 @pytest.fixture
-def limited():
-    token = LOADING.set(LoadOptions(budget=Budget(FOR_DATA)))
-    yield
-    LOADING.reset(token)
-
-
-def arrived(obj):
-    return loads([bytearray(frame) for frame in dumps(obj)], policy=DATA)
+def budget():
+    with limited():
+        yield
 
 
 def with_attrs(obj, **attrs):
@@ -277,7 +269,7 @@ def test_one_mark_of_shared_memory_for_blocks_that_share_none_is_harmless():
     assert frames[1].iloc[0, 0] == index[0] == 0
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("budget")
 def test_frames_of_endless_ranges_are_refused_unless_there_is_nothing_in_them():
     frame = guard_frame(None, (), pd.RangeIndex(2**62), pd.RangeIndex(0))
     assert frame.shape == (2**62, 0)
@@ -345,7 +337,7 @@ def test_names_are_whatever_can_be_hashed(name):
     assert guard_range(0, 3, 1, name).name is name
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("budget")
 def test_names_that_take_forever_to_hash_are_refused():
     with pytest.raises(DecodeError, match="at most 100 levels"):
         guard_range(0, 3, 1, nested(10_000, width=1))
@@ -530,7 +522,7 @@ def test_indexes_of_other_levels_are_refused(arguments):
         guard_multi_index(*arguments)
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("budget")
 def test_levels_of_an_endless_range_are_refused():
     with pytest.raises(LimitError):
         guard_multi_index((pd.RangeIndex(2**40),), (np.array([2**39]),), None, (None,))

@@ -10,13 +10,10 @@ import pyarrow as pa
 import pytest
 from conformance import cases_pandas  # which also tells how to compare them
 from conformance.comparison import Comparison
+from guarding import arrived, limited
 
-from oobcodec.codec import dumps, loads
-from oobcodec.context import LOADING, LoadOptions
 from oobcodec.errors import DecodeError, LimitError
 from oobcodec.guards import pandas_arrays as guards
-from oobcodec.limits import FOR_DATA, Budget
-from oobcodec.policy import DATA
 from oobcodec.reducers import arrow, pandas
 
 arrow.register()
@@ -33,14 +30,9 @@ BROADCAST = np.broadcast_to(np.int8(0), (2**40,))
 
 
 @pytest.fixture
-def limited():
-    token = LOADING.set(LoadOptions(budget=Budget(FOR_DATA)))
-    yield
-    LOADING.reset(token)
-
-
-def arrived(obj, **options):
-    return loads([bytearray(frame) for frame in dumps(obj)], policy=DATA, **options)
+def budget():
+    with limited():
+        yield
 
 
 TIMES = pd.date_range("2020", periods=N, freq="h", tz=BERLIN)
@@ -264,13 +256,13 @@ def test_codes_of_any_width_are_taken(dtype):
     assert list(guards.guard_categorical(np.array([0, 2, -1], dtype), WORDS).dropna()) == ["b", "c"]
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("budget")
 def test_codes_that_repeat_without_end_take_no_time():
     with pytest.raises(LimitError):
         guards.guard_categorical(BROADCAST, WORDS)
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("budget")
 def test_one_array_of_codes_cannot_be_looked_at_without_end():
     codes = np.zeros(1 << 20, "i1")
     with pytest.raises(LimitError):  # noqa: PT012  # one of them
@@ -337,7 +329,7 @@ def test_categories_that_are_none_are_refused(categories, ordered):
         guards.guard_categories(categories, ordered)
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("budget")
 def test_categories_of_an_endless_range_are_refused():
     with pytest.raises(LimitError):
         guards.guard_categories(pd.RangeIndex(2**62), ordered=False)
@@ -409,7 +401,7 @@ def test_runs_that_touch_each_other_are_taken():
     assert array.to_dense().tolist() == [0, 1, 2, 3, 4, 0]
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("budget")
 def test_sparse_array_takes_the_room_of_a_dense_one():
     with pytest.raises(LimitError):
         guards.guard_sparse(np.ones(1), 2**31 - 1, (places(0),), pd.SparseDtype("f8"))
@@ -418,7 +410,7 @@ def test_sparse_array_takes_the_room_of_a_dense_one():
 # Wrapped, strings, Arrow
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("budget")
 def test_empty_rows_without_end_are_refused():
     with pytest.raises(LimitError):
         guards.guard_wrapped(np.zeros((2**40, 0)))
@@ -464,7 +456,7 @@ def test_strings_may_be_objects():
     assert guards.guard_string_objects(one := np.array(["a", None], object), np.dtype(object)) is one
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("budget")
 def test_one_text_cannot_become_strings_without_end():
     text = b"a\0" * 100_000
     with pytest.raises(LimitError):  # noqa: PT012  # one of them

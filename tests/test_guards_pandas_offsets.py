@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from dateutil.relativedelta import relativedelta
+from guarding import arrived
 
-from oobcodec.codec import dumps, loads
 from oobcodec.context import LOADING, LoadOptions
 from oobcodec.errors import DecodeError, LimitError
 from oobcodec.guards import pandas_offsets as guards
 from oobcodec.guards.pandas_offsets import conforming, guard_offset
 from oobcodec.limits import FOR_DATA, Budget, Limits
-from oobcodec.policy import DATA
 from oobcodec.reducers import pandas
 
 pandas.register()
@@ -32,10 +31,6 @@ def limited():
     token = LOADING.set(LoadOptions(budget=Budget(FOR_DATA)))
     yield limit
     LOADING.reset(token)
-
-
-def arrived(obj):
-    return loads([bytearray(frame) for frame in dumps(obj)], policy=DATA)
 
 
 OFFSETS = [

@@ -1,7 +1,5 @@
 import struct
 import sys
-from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,14 +7,12 @@ import pyarrow as pa
 import pytest
 from conformance.comparison import Comparison
 from conformance.table import cases
+from guarding import arrived, limited
 from helpers import run_python
 
-import oobcodec
-from oobcodec.context import DEFAULTS, LOADING
 from oobcodec.errors import DecodeError, LimitError, PolicyError
 from oobcodec.guards import arrow
 from oobcodec.guards import polars as guards
-from oobcodec.limits import FOR_DATA, Budget
 from oobcodec.names import Name
 from oobcodec.reducers import polars as reducers
 
@@ -35,20 +31,6 @@ TEXT = pa.string_view() if VIEWS else pa.large_string()
 TABLE = pa.table({"x": [1.5, None], "n": [1, 2]})
 OBJECT = Name("polars.datatypes.classes", "Object")
 REFUSED = (DecodeError, pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError, LookupError)
-
-
-def arrived(obj):
-    return oobcodec.loads([bytearray(frame) for frame in oobcodec.dumps(obj)], policy=oobcodec.DATA)
-
-
-@contextmanager
-def limited(**limits):
-    """Count what is used, as `oobcodec.loads` does under a policy."""
-    token = LOADING.set(DEFAULTS._replace(budget=Budget(replace(FOR_DATA, **limits))))
-    try:
-        yield
-    finally:
-        LOADING.reset(token)
 
 
 # What arrives

@@ -1,14 +1,9 @@
-from contextlib import contextmanager
-from dataclasses import replace
-
 import polars as pl
 import pytest
+from guarding import arrived, limited
 
-import oobcodec
-from oobcodec.context import DEFAULTS, LOADING
 from oobcodec.errors import DecodeError, LimitError
 from oobcodec.guards import polars_types as guards
-from oobcodec.limits import FOR_DATA, Budget
 from oobcodec.reducers import polars as reducers
 
 reducers.register()
@@ -16,20 +11,6 @@ reducers.register()
 GUARDS = {name.partition(":")[2]: guard for name, guard in guards.GUARDS_OF_TYPES.items()}
 REFUSED = (DecodeError, pl.exceptions.PolarsError, TypeError, ValueError)
 INT = pl.Int8()
-
-
-def arrived(obj):
-    return oobcodec.loads([bytearray(frame) for frame in oobcodec.dumps(obj)], policy=oobcodec.DATA)
-
-
-@contextmanager
-def limited(**limits):
-    """Count what is used, as `oobcodec.loads` does under a policy."""
-    token = LOADING.set(DEFAULTS._replace(budget=Budget(replace(FOR_DATA, **limits))))
-    try:
-        yield
-    finally:
-        LOADING.reset(token)
 
 
 def made(kind, /, **state):

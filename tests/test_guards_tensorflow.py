@@ -2,20 +2,17 @@ import os
 import subprocess
 import sys
 import textwrap
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from guarding import NESTED, arrived, limited
 
 tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed")
 keras = pytest.importorskip("keras", reason="keras is not installed")
 
-import oobcodec  # noqa: E402
 from oobcodec.buffers import allocate  # noqa: E402
-from oobcodec.context import LOADING, LoadOptions  # noqa: E402
 from oobcodec.errors import DecodeError, LimitError, PolicyError  # noqa: E402
 from oobcodec.guards import tensorflow as guards  # noqa: E402
-from oobcodec.limits import Budget, Limits  # noqa: E402
 from oobcodec.reducers import tensorflow as reducers  # noqa: E402
 
 reducers.register()
@@ -23,24 +20,6 @@ reducers.register()
 pytestmark = pytest.mark.tensorflow
 
 WIDE = 2**62
-NESTED = ()
-for _ in range(90):
-    NESTED = (NESTED, NESTED)
-"""Of which a hash takes longer than the universe is old."""
-
-
-@contextmanager
-def limited(nbytes):
-    """Count memory, as `oobcodec.loads` does under a policy."""
-    token = LOADING.set(LoadOptions(budget=Budget(Limits(max_decompressed_bytes=nbytes, max_ratio=None))))
-    try:
-        yield
-    finally:
-        LOADING.reset(token)
-
-
-def arrived(obj):
-    return oobcodec.loads([bytearray(frame) for frame in oobcodec.dumps(obj)], policy=oobcodec.DATA)
 
 
 def ints(*numbers, dtype=tf.int64):
@@ -150,7 +129,7 @@ def test_device_that_is_not_there_is_none():
 )
 def test_only_copies_are_accounted_for(dtype, start, device):
     memory = allocate(1001)
-    with limited(1500):
+    with limited(max_decompressed_bytes=1500, max_ratio=None):
         for _ in range(9):
             guards.rebuild_tensor(memory[:1000], "int8", (1000,))
         guards.rebuild_tensor(memory[start : start + 1000], dtype, (1000,), device)
@@ -191,7 +170,7 @@ class TestStrings:
             guards.rebuild_strings(text, np.array(lengths, f"u{width}").tobytes(), itemsize, shape)
 
     def test_that_are_empty_are_accounted_for(self):
-        with limited(1 << 20), pytest.raises(LimitError):
+        with limited(max_decompressed_bytes=1 << 20, max_ratio=None), pytest.raises(LimitError):
             guards.rebuild_strings(b"", bytes(1 << 16), 1, (1 << 16,))
 
 
@@ -345,7 +324,7 @@ class TestRagged:
             guards.rebuild_uniform(values, length, count)
 
     def test_of_rows_without_elements_is_accounted_for(self):
-        with limited(1 << 30), pytest.raises(LimitError):
+        with limited(max_decompressed_bytes=1 << 30, max_ratio=None), pytest.raises(LimitError):
             guards.rebuild_uniform(tf.zeros(0), ints(0)[0], ints(1 << 40)[0])
 
     def test_has_few_levels(self):
@@ -397,7 +376,7 @@ class TestSparse:
 
     def test_indices_are_accounted_for(self):
         places = tf.zeros((1000, 1), tf.int64)
-        with limited(20_000):
+        with limited(max_decompressed_bytes=20_000, max_ratio=None):
             guards.rebuild_sparse(places, tf.ones(1000), ints(3))
             guards.rebuild_sparse(places, tf.ones(1000), ints(3))
             with pytest.raises(LimitError):

@@ -1,9 +1,9 @@
 import math
 import warnings
 from collections import OrderedDict
-from contextlib import contextmanager
 
 import pytest
+from guarding import NESTED, limited
 from helpers import received, run_python
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -21,21 +21,6 @@ reducers.register()
 
 REFUSED = (DecodeError, RuntimeError, TypeError)
 WIDE = 2**62
-NESTED = ()
-for _ in range(90):
-    NESTED = (NESTED, NESTED)
-"""Of which a hash takes longer than the universe is old."""
-
-
-@contextmanager
-def limited(nbytes=None, **others):
-    """Count memory, as `oobcodec.loads` does under a policy."""
-    limits = Limits(max_decompressed_bytes=nbytes, max_ratio=None, **others)
-    token = LOADING.set(LoadOptions(budget=Budget(limits)))
-    try:
-        yield
-    finally:
-        LOADING.reset(token)
 
 
 def arrived(obj, memory=bytearray):
@@ -105,14 +90,14 @@ def test_storage_without_memory_takes_none():
 
 def test_copies_of_one_buffer_are_accounted_for():
     read_only = memoryview(bytes(1000))
-    with limited(2500):
+    with limited(max_decompressed_bytes=2500, max_ratio=None):
         for _ in range(9):
             storages.rebuild_storage(bytearray(1000))
         storages.rebuild_storage(read_only)
         guards.rebuild_tensor(read_only, (1,), "uint8", (1000,))
         with pytest.raises(LimitError, match="max_decompressed_bytes"):
             storages.rebuild_storage(bytes(read_only))
-    with limited(1500):
+    with limited(max_decompressed_bytes=1500, max_ratio=None):
         storages.rebuild_storage(bytearray(1000), "meta")
         with pytest.raises(LimitError):
             storages.rebuild_storage(bytearray(1000), "meta")
@@ -268,7 +253,7 @@ class TestBools:
 
     def test_one_storage_is_looked_at_a_few_times_only(self):
         storage = storages.rebuild_storage(bytearray(1000))
-        with limited(2500):
+        with limited(max_decompressed_bytes=2500, max_ratio=None):
             guards.rebuild_tensor(storage, (1,), "bool", (1000,))
             guards.rebuild_tensor(storage, (1,), "bool", (1000,))
             with pytest.raises(LimitError):
@@ -396,7 +381,7 @@ class TestSparse:
     @pytest.mark.parametrize("coalesced", [True, False])
     def test_broadcast_indices_take_no_time(self, coalesced):
         values = torch.ones(1).expand(2**40)
-        with limited(2**30):
+        with limited(max_decompressed_bytes=2**30, max_ratio=None):
             with pytest.raises(LimitError):
                 guards.rebuild_sparse(ints(0)[None].expand(1, 2**40), values, (3,), coalesced)
             with pytest.raises(LimitError):
@@ -590,7 +575,7 @@ class TestQuantized:
                 guards.rebuild_quantized(memory, (4, 1), dtype, shape, *rest)
 
     def test_what_torch_allocates_is_accounted_for(self):
-        with limited(2**30), pytest.raises(LimitError):
+        with limited(max_decompressed_bytes=2**30, max_ratio=None), pytest.raises(LimitError):
             guards.rebuild_quantized(bytearray(1), (0,), "qint8", (2**40,), 0.5, 0)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import oobcodec
 from oobcodec import header
-from oobcodec.auth import Keyring, Session
+from oobcodec.auth import Keyring
 from oobcodec.errors import AuthenticationError, DecodeError, EncodeError, IntegrityError
 from oobcodec.header import Digests, decode
 from oobcodec.integrity import check, seal
@@ -65,14 +65,6 @@ def test_a_keyring_signs_and_then_no_checksum_is_needed():
     frames = seal(message(b"abc"), checksum=True, keyring=KEYS)
     assert frames == KEYS.seal(message(b"abc"))
     assert opened(frames, KEYS).digests.algorithm == "sha256"
-
-
-def test_a_session_signs_with_its_number():
-    here, there = Session(KEYS, b"a" * 16, b"b" * 16), Session(KEYS, b"b" * 16, b"a" * 16)
-    for _ in range(2):
-        frames = seal(message(b"abc"), checksum=True, session=here)
-        there.open_first(frames[0])
-        opened(frames, KEYS)
 
 
 def test_without_the_package_nothing_is_sent(monkeypatch):

@@ -261,12 +261,12 @@ def test_every_failure_is_an_error_of_ours():
         loads(stream(named("operator", "floordiv"), b"K\x01K\x00\x86R"), policy=Policy(allowed=["operator:floordiv"]))
 
 
-class Panic(BaseException):
+class PanicException(BaseException):
     """As of a library written in Rust."""
 
 
 def panic():
-    raise Panic
+    raise PanicException
 
 
 def leave():
@@ -274,7 +274,7 @@ def leave():
 
 
 def test_panics_are_errors_and_interrupts_are_not():
-    with pytest.raises(DecodeError, match="Panic"):
+    with pytest.raises(DecodeError, match="PanicException"):
         loads(stream(named(__name__, "panic"), b")R"), policy=DATA.allowing(f"{__name__}:panic"))
     with pytest.raises(KeyboardInterrupt):
         loads(stream(named(__name__, "leave"), b")R"), policy=DATA.allowing(f"{__name__}:leave"))
