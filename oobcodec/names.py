@@ -96,13 +96,15 @@ _CALLED: Final = {
     },
     "polars": {
         "oobcodec.reducers.polars": """
-            rebuild_columns rebuild_elements rebuild_frame rebuild_pickled rebuild_plan rebuild_rows
-            rebuild_series set_attributes
+            rebuild_columns rebuild_elements rebuild_frame rebuild_pickled rebuild_plan rebuild_renamed
+            rebuild_rows rebuild_series rebuild_wide set_attributes
         """,
+        "oobcodec.reducers.polars_types": "rebuild_class rebuild_dtype rebuild_schema",
         "polars.dataframe.frame": "DataFrame",
         "polars.datatypes.classes": """
-            Array Binary Boolean Date Datetime Decimal Duration Enum Field Float32 Float64 Int128 Int16
-            Int32 Int64 Int8 List Null Object String Struct Time UInt16 UInt32 UInt64 UInt8 Unknown
+            Array Binary Boolean Categorical Categories Date Datetime Decimal Duration Enum Field Float16
+            Float32 Float64 Int128 Int16 Int32 Int64 Int8 List Null Object String Struct Time UInt128
+            UInt16 UInt32 UInt64 UInt8 Unknown
         """,
         "polars.series.series": "Series",
     },

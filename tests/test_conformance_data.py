@@ -41,9 +41,7 @@ NOT_DATA = {
         extension<conformance.celsius<Celsius>>> · fields · schema · schema of everything
     """,
     "polars": """
-        Int128 · Int128, many · Int128, sliced · UInt128 · List(Int128) · DataFrame of everything ·
-        DataFrame of wide numbers beside others · subclass with an attribute · expressions ·
-        selectors · LazyFrame · types · Enum type · Schema
+        subclass with an attribute · expressions · selectors · LazyFrame
     """,
     "jax": """
         tree of dataclass, namedtuple and lists · tree with a node of its own · leaves and structure

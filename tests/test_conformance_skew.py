@@ -67,6 +67,9 @@ EXEMPTIONS = [
     Exemption("pyarrow", ".*list_view.*", NEW, r"refused: pyarrow {here} has no .*list_view<.*install pyarrow 16 "),
     Exemption("pyarrow", "(string|binary)_view.*|.* views|views .*|types younger", NEW, VIEWS),
     Exemption("pyarrow", "uuid|json|bool8|opaque", NEW, r"refused: pyarrow {here} has no extension type "),
+    Exemption(
+        "polars", r"List\(Int128\)", NEW, r"refused: polars {here} takes no .*128-bit integers: install polars {sent}"
+    ),
     Exemption("polars", "Float16|UInt128", NEW, r"refused: polars {here} has no \w+: install polars {sent}"),
     Exemption("polars", "DataFrame of rows only", NEW, "refused: polars {here} has no rows .*polars {sent}"),
     Exemption("polars", TEXT, NEW, VIEWS, of="pyarrow"),

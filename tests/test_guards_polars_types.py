@@ -9,6 +9,9 @@ from oobcodec.reducers import polars as reducers
 reducers.register()
 
 GUARDS = {name.partition(":")[2]: guard for name, guard in guards.GUARDS_OF_TYPES.items()}
+MADE = {name.partition(":")[2] for name in guards.GUARDS_OF_TYPES if name.startswith("polars.")}
+if not hasattr(pl, "Categories"):
+    MADE.discard("Categories")
 REFUSED = (DecodeError, pl.exceptions.PolarsError, TypeError, ValueError)
 INT = pl.Int8()
 
@@ -26,6 +29,10 @@ def made(kind, /, **state):
         *(pl.Datetime("ns", "UTC"), pl.Datetime("ms"), pl.Duration("us"), pl.Decimal(20, 3), pl.Enum(["a", "b"])),
         *(pl.List(INT), pl.Array(INT, 3), pl.Array(INT, (2, 3)), pl.Array(pl.Array(INT, 0), 5)),
         *(pl.Struct({"a": INT, "b": pl.List(pl.Struct({"c": INT}))}), pl.Struct([])),
+        *(pl.Int8, pl.List, pl.Categorical, pl.Enum, pl.List(pl.Int8), pl.Array(pl.Time, 2), pl.Struct({"a": pl.Int8})),
+        *(pl.Categorical(), pl.Field("x", pl.Int8), pl.Schema(), pl.Schema({"a": pl.Int8, "b": pl.Categorical()})),
+        *(getattr(pl, name) for name in ("Float16", "UInt128") if hasattr(pl, name)),
+        *[pl.Categorical(pl.Categories("own", "space", pl.UInt8)) for _ in range(hasattr(pl, "Categories"))],
     ],
     ids=str,
 )
@@ -36,7 +43,7 @@ def test_dtypes_arrive(dtype):
     assert got[0] is got[1]
 
 
-@pytest.mark.parametrize("name", GUARDS)
+@pytest.mark.parametrize("name", sorted(MADE))
 def test_dtypes_without_their_state_are_dtypes(name):
     dtype = GUARDS[name]()
     assert name in repr(dtype)
@@ -62,7 +69,6 @@ LOOP = pl.List(pl.Null())
         ("Decimal", {"precision": 5, "scale": None}),
         ("List", {"inner": None}),
         ("List", {"inner": "Int8"}),
-        ("List", {"inner": pl.Int8}),
         ("List", {"inner": pl.Field("x", INT)}),
         ("Array", {"inner": INT, "size": -1, "shape": (-1,)}),
         ("Array", {"inner": INT, "size": 1 << 40, "shape": (1 << 40,)}),
@@ -123,3 +129,60 @@ def test_dtypes_are_not_too_deep_in_each_other():
     assert str(nested(60)).startswith("List")
     with pytest.raises(DecodeError, match="64 levels deep"):
         nested(100)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        ("rebuild_class", (None,)),
+        ("rebuild_class", (["Int8"],)),
+        ("rebuild_class", ("DataType",)),
+        ("rebuild_class", ("Field",)),
+        ("rebuild_class", ("__loader__",)),
+        ("rebuild_class", ("Categories",)),
+        ("rebuild_dtype", (None,)),
+        ("rebuild_dtype", ("DataType",)),
+        ("rebuild_dtype", ("Field", {"name": "x", "dtype": INT})),
+        ("rebuild_dtype", ("Int8", {"a": 1})),
+        ("rebuild_dtype", ("Int8", {})),
+        ("rebuild_dtype", ("List",)),
+        ("rebuild_dtype", ("List", [INT])),
+        ("rebuild_dtype", ("List", {"inner": "Int8"})),
+        ("rebuild_dtype", ("Array", {"inner": pl.Int8, "size": 2, "shape": (3,)})),
+        ("rebuild_dtype", ("Categorical", {})),
+        ("rebuild_dtype", ("Categorical", {"categories": None})),
+        ("rebuild_dtype", ("Categorical", {"categories": "a"})),
+        ("rebuild_dtype", ("Categorical", {"ordering": 5})),
+        ("rebuild_dtype", ("Categorical", {"other": "x"})),
+        ("rebuild_schema", (None, [])),
+        ("rebuild_schema", (["a"], None)),
+        ("rebuild_schema", (["a"], [])),
+        ("rebuild_schema", (["a", "a"], [INT, INT])),
+        ("rebuild_schema", ([5], [INT])),
+        ("rebuild_schema", (["a"], ["Int8"])),
+        ("rebuild_schema", (["a"], [int])),
+        ("rebuild_schema", (["a"], [pl.List])),
+    ],
+)
+def test_what_is_no_dtype_is_refused(function, arguments):
+    with pytest.raises(REFUSED):
+        GUARDS[function](*arguments)
+
+
+@pytest.mark.skipif(not hasattr(pl, "Categories"), reason="this polars has no Categories")
+@pytest.mark.parametrize(
+    "state",
+    [None, ("", ""), ("a", 5, pl.UInt8), (None, "", pl.UInt32), ("a", "", pl.Int8), ("a", "", pl.UInt8()), ["a"] * 3],
+)
+def test_what_are_no_categories_is_refused(state):
+    with pytest.raises(REFUSED):
+        guards.set_categories(GUARDS["Categories"](), state)
+
+
+def test_dtypes_of_dtypes_are_counted():
+    def rebuilt(levels):
+        dtype = rebuilt(levels - 1) if levels else INT
+        return GUARDS["rebuild_dtype"]("Struct", {"fields": [pl.Field(name, dtype) for name in "xy"]})
+
+    with limited(), pytest.raises(LimitError, match="max_operations"):
+        rebuilt(25)

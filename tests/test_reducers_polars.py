@@ -9,7 +9,7 @@ import pytest
 from helpers import in_band, received, run_python, transferred, weight
 
 from oobcodec.codec import dumps, loads
-from oobcodec.errors import DecodeError
+from oobcodec.errors import DecodeError, EncodeError
 from oobcodec.reducers import arrow
 from oobcodec.reducers import polars as reducers
 
@@ -111,6 +111,23 @@ def test_type_that_polars_does_not_read_of_nothing_is_left_to_it(monkeypatch):
 
     monkeypatch.setattr(pl.Series, "__setstate__", panic)
     assert reducers._is_pickled.__wrapped__(pl.List(pl.Categorical))
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0"])
+def test_names_that_arrow_does_not_carry(name):
+    for series in (pl.Series(name, [1, 2]).set_sorted(), pl.Series(name, [2**100], pl.Int128)):
+        for obj in (series, series.to_frame(), pl.DataFrame([series, pl.Series("x", [1.5] * len(series))])):
+            assert_same(transferred(obj), obj)
+    structure = pl.Series("s", [{name: 1}, None])
+    assert_same(transferred(structure), structure)
+
+
+def test_where_polars_panics_nothing_is_sent():
+    far = pl.Series("when", [2**62]).cast(pl.Datetime("ms"))
+    panics = pl.DataFrame([far, pl.Series("arrays", [[]], pl.Array(pl.Int8, 0))]).to_struct("both")
+    for obj in (panics, panics.to_frame()):
+        with pytest.raises(EncodeError, match=r"polars panics over this Series: .*overflowed"):
+            dumps(obj)
 
 
 WIDTHLESS = [
@@ -277,6 +294,7 @@ YOUNG = [
     *[pl.Series("u", [2**127, None], pl.UInt128) for _ in range(hasattr(pl, "UInt128"))],
     *[pl.Series("l", [[2**127], []], pl.List(pl.UInt128)) for _ in range(hasattr(pl, "UInt128"))],
     *[pl.Series("s", [{"f": 1.5}], pl.Struct({"f": pl.Float16})) for _ in range(hasattr(pl, "Float16"))],
+    *[pl.Series("z", [{"f\0": 1.5}], pl.Struct({"f\0": pl.Float16})) for _ in range(hasattr(pl, "Float16"))],
     *[pl.Series("c", ["a"], pl.Categorical(pl.Categories("mine"))) for _ in range(hasattr(pl, "Categories"))],
 ]
 

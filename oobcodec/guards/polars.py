@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
+from polars.datatypes import DataTypeClass
 
 from oobcodec.context import LOADING
 from oobcodec.errors import PolicyError
@@ -37,6 +38,8 @@ _FLAT: Final = _TEXTS | {
     )
 }
 """Types that polars has, as it makes Arrow of them. Others it takes for something else, or panics."""
+_WIDE: Final = pa.binary(16)
+"""What 128-bit integers travel as."""
 _MOST_ROWS: Final = (1 << 32) - 1 if pl.get_index_type() == pl.UInt32 else (1 << 64) - 1
 _LEAVES: Final = frozenset({type(None), bool, int, float, str, bytes})
 _NOTHING: Final[bytes] = pl.DataFrame().__getstate__()
@@ -51,7 +54,7 @@ def rebuild_frame(table: Any, orders: Any, needs: Any = None) -> pl.DataFrame:
     expect(all(type(order) is str and order in {"", "a", "d"} for order in orders), "an order is one that there is")
     _check_needs(needs)
     for data_type in table.schema.types:
-        _check_type(data_type)
+        expect(not _count_wide(data_type), "a column has a type of polars")
     frame = reducers.rebuild_frame(table, (), needs)
     for i, order in enumerate(orders):
         if order and _is_sorted(frame.to_series(i), descending=order == "d"):
@@ -68,21 +71,20 @@ def _check_needs(needs: Any) -> None:
     expect(all(type(name) is str for name in names), "what a frame needs is a version and names")
 
 
-def _check_type(data_type: Any) -> None:
+def _count_wide(data_type: Any) -> int:
+    """Return how many 128-bit integers are in a type, and refuse one that polars does not have."""
     number = data_type.id
-    if number in _FLAT:
-        return
     if number in _NESTED:
         # Polars panics over arrays without elements.
         expect(getattr(data_type, "list_size", 1), "an array has elements")
-        _check_type(data_type.value_type)
-    elif number == pa.lib.Type_STRUCT:
-        for i in range(data_type.num_fields):
-            _check_type(data_type.field(i).type)
-    elif number == pa.lib.Type_DICTIONARY:
+        return _count_wide(data_type.value_type)
+    if number == pa.lib.Type_STRUCT:
+        return sum([_count_wide(data_type.field(i).type) for i in range(data_type.num_fields)])
+    if number == pa.lib.Type_DICTIONARY:
         expect(data_type.value_type.id in _TEXTS, "categories are text")
     else:
-        expect(condition=False, text="a column has a type of polars")
+        expect(number in _FLAT or data_type == _WIDE, "a column has a type of polars")
+    return int(data_type == _WIDE)
 
 
 def _is_sorted(series: pl.Series, *, descending: bool) -> bool:
@@ -97,6 +99,26 @@ def rebuild_series(table: Any, order: Any, needs: Any = None) -> pl.Series:
     """Rebuild a series as the one column of a frame."""
     frame = rebuild_frame(table, [order], needs)
     return frame.to_series()
+
+
+def rebuild_wide(table: Any, signs: Any, order: Any, needs: Any) -> pl.Series:
+    """Rebuild a series with 128-bit integers in it, whose table was validated in full."""
+    expect(isinstance(table, pa.Table) and table.num_columns == 1, "a series comes as a table with a column")
+    expect(table.num_rows <= _MOST_ROWS, "a series has as many rows as this polars can count")
+    expect(type(signs) is str and set(signs) <= {"i", "u"}, "an integer has a sign or not")
+    expect(0 < _count_wide(table.schema.types[0]) == len(signs), "all integers of 128 bits have a sign or not")
+    expect(type(order) is str and order in {"", "a", "d"}, "an order is one that there is")
+    _check_needs(needs)
+    expect(needs is not None, "what a series needs is a version and names")
+    series = reducers.rebuild_wide(table, signs, "", needs)
+    descending = order == "d"
+    return series.set_sorted(descending=descending) if order and _is_sorted(series, descending=descending) else series
+
+
+def rebuild_renamed(series: Any, name: Any) -> pl.Series:
+    """Rebuild a series with a name that Arrow would not carry."""
+    expect(type(series) is pl.Series and type(name) is str, "a series has a name")
+    return reducers.rebuild_renamed(series, name)
 
 
 def rebuild_rows(height: Any, version: Any) -> pl.DataFrame:
@@ -119,8 +141,8 @@ def rebuild_elements(name: Any, elements: Any, dtype: Any) -> pl.Series:
     expect(type(name) is str and type(elements) is list, "a series has a name and elements")
     if dtype == _OBJECT:
         dtype = pl.Object()
-    expect(isinstance(dtype, pl.DataType), "a series has a dtype")
-    if type(dtype) is not pl.Object:
+    expect(isinstance(dtype, pl.DataType | DataTypeClass), "a series has a dtype")
+    if dtype != pl.Object:
         _check_elements(elements, dtype, len(elements))
     return reducers.rebuild_elements(name, elements, dtype)
 
@@ -153,13 +175,13 @@ def _check_elements(elements: Sequence[Any], dtype: Any, count: int) -> None:
         for field in dtype.fields:
             _check_elements([element[field.name] for element in given], field.dtype, count)
     else:
-        expect(type(dtype) is not pl.Object, "objects are in nothing")
+        expect(dtype != pl.Object and not dtype.is_nested(), "objects are in nothing, and elements of a type")
         expect(all(type(element) in _LEAVES for element in given), "elements are plain")
 
 
 def set_attributes(obj: Any, state: Any) -> None:
-    """Give a frame or a series the attributes that somebody has set."""
-    expect(type(obj) in {pl.DataFrame, pl.Series}, "what has attributes is a frame or a series")
+    """Give a frame, a series or a schema the attributes that somebody has set."""
+    expect(type(obj) in {pl.DataFrame, pl.Series, pl.Schema}, "what has attributes is a frame, a series or a schema")
     expect(type(state) is tuple and len(state) == 2, "attributes come behind a state")  # noqa: PLR2004
     own, attributes = state
     if own is not None:
@@ -185,7 +207,7 @@ def set_nothing(_: pl.DataFrame, state: Any) -> None:
 def _refuse_pickled(*_: Any) -> NoReturn:
     message = (
         "refused a state of polars' own (policy DATA), which ends the process where it is damaged. Let the sender cast "
-        "what Arrow does not carry, as 128-bit integers; to accept it from this peer: policy=TRUSTED."
+        "what Arrow does not carry; to accept it from this peer: policy=TRUSTED."
     )
     raise PolicyError(message)
 
@@ -204,8 +226,10 @@ GUARDS: Final[dict[str, Callable[..., Any] | None]] = GUARDS_OF_TYPES | {
     "oobcodec.reducers.polars:rebuild_frame": rebuild_frame,
     "oobcodec.reducers.polars:rebuild_pickled": _refuse_pickled,
     "oobcodec.reducers.polars:rebuild_plan": _refuse_plan,
+    "oobcodec.reducers.polars:rebuild_renamed": rebuild_renamed,
     "oobcodec.reducers.polars:rebuild_rows": rebuild_rows,
     "oobcodec.reducers.polars:rebuild_series": rebuild_series,
+    "oobcodec.reducers.polars:rebuild_wide": rebuild_wide,
     "oobcodec.reducers.polars:set_attributes": set_attributes,
     "polars.dataframe.frame:DataFrame": make_frame,
     "polars.series.series:Series": _refuse_pickled,

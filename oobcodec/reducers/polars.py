@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import polars as pl
 from polars import selectors
 
-from oobcodec.errors import DecodeError
+from oobcodec.errors import DecodeError, EncodeError
+from oobcodec.reducers import polars_types, polars_wide
 from oobcodec.registry import DEFAULT
 
 try:
@@ -37,6 +38,8 @@ _OLD: Final = (
     *(pl.Float32, pl.Float64, pl.Decimal, pl.String, pl.Binary, pl.Date, pl.Datetime, pl.Duration, pl.Time),
     *(pl.Categorical, pl.Enum, pl.List, pl.Array, pl.Struct, pl.Null, pl.Object, pl.Unknown),
 )
+_NUL: Final = "\0"
+"""What is not to be in a name: polars panics when it tells Arrow."""
 _PRIVATE: Final = vars(pl.DataFrame()).keys() | vars(pl.Series()).keys()
 """Names of the attributes that hold what polars pickles."""
 
@@ -46,12 +49,11 @@ def reduce_frame(frame: pl.DataFrame) -> Reduced:
     columns = frame.get_columns()
     if type(frame) is pl.DataFrame and columns:
         dtypes = frame.dtypes
-        if all(map(_is_carried, dtypes)):
+        if all(map(_is_carried, dtypes)) and not any(_NUL in name for name in frame.columns):
             orders = [_order(column) for column in columns]
             return rebuild_frame, (frame.to_arrow(compat_level=_LEVEL), orders, *_needed(dtypes))
-        if any(map(_is_carried, dtypes)) or not all(map(_is_pickled, dtypes)):
-            return rebuild_columns, (columns,)
-    elif type(frame) is pl.DataFrame and frame.height:
+        return rebuild_columns, (columns,)
+    if type(frame) is pl.DataFrame and frame.height:
         return rebuild_rows, (frame.height, pl.__version__)
     return _pickled(frame, frame.dtypes)
 
@@ -100,16 +102,25 @@ def rebuild_rows(height: int, version: str) -> pl.DataFrame:
 
 def rebuild_columns(columns: Sequence[pl.Series]) -> pl.DataFrame:
     """Rebuild a frame from its columns."""
-    return pl.DataFrame(columns)
+    frame = pl.DataFrame(columns)
+    if (names := [column.name for column in columns]) != frame.columns:
+        frame.columns = names  # polars replaces an empty name
+    return frame
 
 
 def reduce_series(series: pl.Series) -> Reduced:
     """Take a series apart, a subclass in polars' own way."""
     if type(series) is pl.Series:
+        if _NUL in series.name:
+            return rebuild_renamed, (series.rename(""), series.name)
         if _is_carried(series.dtype):
             # As a table, whose field tells more of the type than an array does.
             table = series.to_frame().to_arrow(compat_level=_LEVEL)
             return rebuild_series, (table, _order(series), *_needed([series.dtype]))
+        if _is_wide(series.dtype):
+            needs = pl.__version__, sorted(_younger(series.dtype))
+            signs = polars_wide.signs(series.dtype)
+            return rebuild_wide, (polars_wide.to_arrow(series), signs, _order(series), needs)
         if not _is_pickled(series.dtype):
             return rebuild_elements, (series.name, series.to_list(), series.dtype)
     return _pickled(series, [series.dtype])
@@ -118,6 +129,38 @@ def reduce_series(series: pl.Series) -> Reduced:
 def rebuild_series(table: Any, order: str, needs: Needs | None = None) -> pl.Series:
     """Rebuild a series as the one column of a frame."""
     return rebuild_frame(table, [order], needs).to_series()
+
+
+def rebuild_wide(table: Any, signs: str, order: str, needs: Needs) -> pl.Series:
+    """Rebuild a series with 128-bit integers in it.
+
+    Parameters
+    ----------
+    table
+        The column, with values of 16 bytes in their place.
+    signs
+        For each of these types ``"i"``, or ``"u"`` if the integers are unsigned.
+    order, needs
+        As of `rebuild_frame`.
+
+    Raises
+    ------
+    DecodeError
+        This polars does not have it, or does not take it from Arrow.
+    """
+    _check(needs)
+    try:
+        series = polars_wide.from_arrow(table, signs)
+    except (ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        message = f"polars {pl.__version__} takes no {table.schema.types[0]} for 128-bit integers: install polars "
+        message += f"{needs[0]}, as the sender has"
+        raise DecodeError(message) from error
+    return series.set_sorted(descending=order == "d") if order else series
+
+
+def rebuild_renamed(series: pl.Series, name: str) -> pl.Series:
+    """Rebuild a series with a name that Arrow would not carry."""
+    return series.rename(name)
 
 
 def rebuild_elements(name: str, elements: Sequence[Any], dtype: pl.DataType) -> pl.Series:
@@ -185,6 +228,19 @@ def _is_carried(dtype: pl.DataType) -> bool:
 
 
 @lru_cache(maxsize=1024)
+def _is_wide(dtype: pl.DataType) -> bool:
+    """Tell whether Arrow brings back the 128-bit integers in this type, if there are any."""
+    signs = polars_wide.signs(dtype)
+    if pa is None or not signs or _is_unreadable(dtype):
+        return False
+    sample = pl.Series("sample", [None], dtype=dtype)
+    try:
+        return polars_wide.from_arrow(polars_wide.to_arrow(sample), signs).dtype == dtype
+    except (ValueError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return False
+
+
+@lru_cache(maxsize=1024)
 def _is_pickled(dtype: pl.DataType) -> bool:
     """Tell whether polars reads what it writes of this type; of enumerations in arrays, early versions do not."""
     if _is_unreadable(dtype):
@@ -212,10 +268,17 @@ def _is_unreadable(dtype: Any) -> bool:
 
 
 def _with_attributes(reduce: Callable[[Any], Reduced]) -> Callable[[Any], Reduced]:
-    """Return a reducer that keeps the attributes which users have set, and polars forgets."""
+    """Return a reducer that keeps the attributes which users have set, and polars forgets.
+
+    Where polars panics, it raises an EncodeError.
+    """
 
     def reduce_all(obj: Any) -> Reduced:
-        reduced: Any = reduce(obj)
+        try:
+            reduced: Any = reduce(obj)
+        except pl.exceptions.PanicException as error:  # which is no Exception
+            message = f"polars panics over this {type(obj).__name__}: {error}"
+            raise EncodeError(message) from error
         attributes = {name: value for name, value in vars(obj).items() if name not in _PRIVATE}
         if not attributes:
             return reduced  # type: ignore[no-any-return]
@@ -260,5 +323,7 @@ def register() -> None:
     """Tell the registry."""
     DEFAULT.provide(pl.DataFrame, _with_attributes(reduce_frame), subclasses=True)
     DEFAULT.provide(pl.Series, _with_attributes(reduce_series), subclasses=True)
+    DEFAULT.provide(pl.Schema, _with_attributes(polars_types.reduce_schema))
     for cls in _PLANS.values():
         DEFAULT.provide(cls, reduce_plan)
+    polars_types.register()

@@ -29,7 +29,9 @@ POLARS = (
     (pl.Array(pl.String, 2), [["a", None]]),
     (pl.Array(pl.Categorical, 2), [["a", "b"]]),
     (pl.Struct({"c": pl.Categorical, "d": pl.Date}), [{"c": "b", "d": dt.date(2024, 2, 29)}]),
+    (pl.Int128, [2**100, None, -1]),
     (pl.List(pl.Int128), [[2**100, None], []]),
+    (pl.Struct({"i": pl.Int128, "x": pl.List(pl.Decimal(38, 0))}), [{"i": 2**100, "x": [decimal.Decimal(1)]}]),
     (pl.String, ["short", "longer than twelve bytes", None]),
 )
 ARROW = (
@@ -68,6 +70,7 @@ SPECIMENS = [
     ("numpy", "text", lambda: np.array(["ab", "schön"] * 8)),
     *[("polars", f"small {dtype}", lambda d=dtype, v=value: pl.Series("n", _many(v), d)) for dtype, value in POLARS],
     ("polars", "small frame", lambda: pl.DataFrame({"x": [1.5, None] * 8, "s": ["a", "b" * 20] * 8})),
+    ("polars", "dtypes", lambda: [pl.List, pl.List(pl.Int8), pl.Categorical(), pl.Schema({"a": pl.Enum(["a"])})]),
     ("polars", "wide", lambda: pl.DataFrame(_wide())),
     *[("pyarrow", f"small {kind}: {value}", lambda v=value, k=kind: pa.array(_many(v), k)) for value, kind in ARROW],
     ("pyarrow", "tensor", lambda: pa.Tensor.from_numpy(np.arange(16.0).reshape(4, 4))),

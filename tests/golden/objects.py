@@ -72,6 +72,10 @@ def _polars_columns(pl):
     ]
 
 
+def _polars_types(pl):
+    return [pl.Int8, pl.List(pl.Int8), pl.Datetime("ms", "UTC"), pl.Schema({"n": pl.Int8(), "e": pl.Enum(["b", "a"])})]
+
+
 def _polars_attributes(pl):
     one = pl.DataFrame({"n": pl.Series([1, None], dtype=pl.Int8)})
     one.label = "x"
@@ -187,6 +191,9 @@ OBJECTS = {
         "short_frame": lambda pl: pl.DataFrame({"n": pl.Series([1, None], dtype=pl.Int8)}),
         "rows_without_columns": lambda pl: pl.DataFrame(height=3),
         "attributes": _polars_attributes,
+        "wide_integers": lambda pl: pl.Series("n", [2**100, None, -1] * 33, pl.Int128),
+        "a_name_with_a_nul": lambda pl: pl.Series("a\0b", [1, None], pl.Int8),
+        "types": _polars_types,
     },
     "torch": {
         "tensor": lambda torch: torch.arange(300.0).reshape(15, 20).T,
