@@ -18,6 +18,7 @@ The prelude is all that has to be read before any memory is set aside, and all t
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import accumulate
 from reprlib import repr as short
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -44,6 +45,9 @@ _NOWHERE = (None, None, None, None)
 _FIELDS = 7
 SMALL = 512
 """Bytes up to which a header is worth remembering: repeated messages of one shape are the rule."""
+
+_LARGE: Final = 256 * 1024
+"""Bytes from which not even one is worth the memory."""
 
 AUTH_LAYOUT: Final = 1
 NONCE_SIZE: Final = 16
@@ -104,12 +108,11 @@ def packed_offsets(lengths: Iterable[int]) -> list[int]:
 
     Each frame starts at a multiple of 64 bytes; nothing follows the last one.
     """
-    offsets, end = [], 0
-    for length in lengths:
-        end += -end % ALIGNMENT
-        offsets.append(end)
-        end += length
-    return [*offsets, end]
+    lengths = [*lengths]
+    offsets = [*accumulate([-(-length // ALIGNMENT) * ALIGNMENT for length in lengths], initial=0)]
+    if lengths:
+        offsets[-1] = offsets[-2] + lengths[-1]
+    return offsets
 
 
 def encode(  # noqa: PLR0913  # the fields of the format
@@ -227,12 +230,14 @@ def decode(first: bytes, limits: Limits = UNLIMITED) -> Header:
 
 
 decode_small = lru_cache(maxsize=1024)(decode)
+# Whoever receives a message reads its header before `oobcodec.loads` does.
+_decode_again = lru_cache(maxsize=1)(decode)
 
 
 def read(first: bytes, limits: Limits = UNLIMITED) -> Header:
-    """Do what `decode` does, and remember the result if the header is small."""
+    """Do what `decode` does, and remember the result: of small headers many, of others the last one."""
     if len(first) > SMALL:
-        return decode(first, limits)
+        return _decode_again(first, limits) if len(first) < _LARGE else decode(first, limits)
     return decode_small(first) if limits is UNLIMITED else decode_small(first, limits)
 
 
@@ -354,11 +359,28 @@ def _checked_digests(digests: Any, count: int) -> Digests | None:
     return Digests(algorithm, values)
 
 
+def _is_one_a_frame(buffers: tuple[Any, ...], lengths: tuple[int, ...], pickle_frames: int) -> bool:
+    """Tell whether there is a buffer for each frame in turn, as in most messages with thousands of them."""
+    if set(map(type, buffers)) != {tuple} or set(map(len, buffers)) != {len(_NOWHERE)}:
+        return False
+    frames, offsets, nbytes, readonly = zip(*buffers, strict=True)
+    types = set(map(type, frames)) | set(map(type, offsets)) | set(map(type, nbytes))
+    return (
+        types == {int}
+        and set(map(type, readonly)) == {bool}
+        and frames == tuple(range(1 + pickle_frames, 1 + len(lengths)))
+        and not any(offsets)
+        and nbytes == lengths[pickle_frames:]
+    )
+
+
 def _check_placements(buffers: Any, lengths: tuple[int, ...], pickle_frames: int) -> None:
     if type(buffers) is not tuple:
         message = "the buffers are not an array"
         raise HeaderError(message)
     count = len(lengths)
+    if _is_one_a_frame(buffers, lengths, pickle_frames):
+        return
     for index, place in enumerate(buffers):
         # By name, not by a tuple of types: large messages have thousands of them.
         frame, offset, length, readonly = place if type(place) is tuple and len(place) == len(_NOWHERE) else _NOWHERE

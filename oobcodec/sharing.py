@@ -6,9 +6,11 @@ buffer is placed in it by offset and length, so that the receiver's objects over
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
 
 from oobcodec.buffers import ALIGNMENT, Extent, address, allocate, flat, span
 
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oobcodec.header import Placement
+
+
+class _Copied(threading.local):
+    """Bytes that `place` has copied in this thread so far."""
+
+    nbytes = 0
+
+
+COPIED: Final = _Copied()
 
 
 def place(views: Sequence[memoryview], first: int) -> tuple[list[memoryview], tuple[Placement, ...]]:
@@ -38,12 +49,16 @@ def place(views: Sequence[memoryview], first: int) -> tuple[list[memoryview], tu
     if len(views) == 1 and not isinstance(views[0].obj, Extent):
         view = views[0]
         return [view], ((first, 0, view.nbytes, view.readonly),)
-    members = [_Member(address(view), view) for view in views]
+    starts = [*map(address, views)]
+    if not any(isinstance(view.obj, Extent) for view in views) and _are_apart(starts, views):
+        # The common large message, with little work for each of its thousands of buffers.
+        return [*views], tuple([(i, 0, view.nbytes, view.readonly) for i, view in enumerate(views, first)])
+    members = [*map(_Member, starts, views)]
     unions = _unions(members)
-    starts = [union.start for union in unions]
+    origins = [union.start for union in unions]
     homes: list[_Union | None] = []
     for member in members:
-        which = bisect_right(starts, member.start) - 1
+        which = bisect_right(origins, member.start) - 1
         home = unions[which] if which >= 0 and member.end <= unions[which].end else None
         if home is not None:
             home.members.append(member)
@@ -56,6 +71,7 @@ def place(views: Sequence[memoryview], first: int) -> tuple[list[memoryview], tu
             compacted = flat(member.view.obj.compact())  # type: ignore[attr-defined]  # all others have a home
             frame, offset, nbytes = len(frames), 0, compacted.nbytes
             frames.append(compacted)
+            COPIED.nbytes += nbytes
         else:
             frame = numbers.setdefault(home.start, len(frames))
             if frame == len(frames):
@@ -63,6 +79,12 @@ def place(views: Sequence[memoryview], first: int) -> tuple[list[memoryview], tu
             offset, nbytes = member.start - home.origin, member.view.nbytes
         placements.append((first + frame, offset, nbytes, member.view.readonly))
     return frames, tuple(placements)
+
+
+def _are_apart(starts: Sequence[int], views: Sequence[memoryview]) -> bool:
+    """Tell whether no two of some views overlap."""
+    ends = sorted(zip(starts, map(len, views), strict=True))
+    return all(start + nbytes <= after for (start, nbytes), (after, _) in pairwise(ends))
 
 
 @dataclass(slots=True)
@@ -117,6 +139,7 @@ class _Union:
         self.origin = self.start - skew
         memory = allocate(skew + whole.nbytes)
         memory[skew:] = whole
+        COPIED.nbytes += whole.nbytes
         return memory.toreadonly() if whole.readonly else memory
 
 

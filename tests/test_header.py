@@ -378,11 +378,32 @@ def test_sizes_are_limited_by_the_prelude_alone():
         check_sizes(prelude, Limits(max_total_bytes=2**59))
 
 
-def test_small_headers_are_remembered_and_large_ones_are_not():
-    small, large = made(), encode("pickle", "m" * SMALL, (), 0, ())
+def test_small_headers_are_remembered_and_of_others_the_last_one():
+    small, large, other = made(), encode("pickle", "m" * SMALL, (), 0, ()), encode("pickle", "n" * SMALL, (), 0, ())
     assert read(small) is read(small)
     assert read(small, Limits(max_frames=9)) is read(small, Limits(max_frames=9)) is not read(small)
+    first = read(large)
+    assert read(large) is first
+    assert read(other) != first
+    assert read(large) == first is not read(large)
+
+
+def test_very_large_headers_are_not_remembered():
+    large = encode("pickle", "m" * (256 * 1024), (), 0, ())
     assert read(large) == read(large) is not read(large)
+
+
+@pytest.mark.parametrize("damage", [(1, 0, 2000, False), (2, 0, 2000, False), (1, 0, 2000, 0), (True, 0, 2000, False)])
+def test_one_buffer_that_is_wrong_among_many_is_refused(damage):
+    placed = [(frame, 0, 2000, False) for frame in range(1, 1001)]
+    header = ["t", None, (2000,) * 1000, 0, None, None, placed]
+    assert decode(first_frame(header)).buffers == tuple(placed)
+    placed[1] = damage
+    if damage == (2, 0, 2000, False):
+        assert decode(first_frame(header)).buffers == tuple(placed)
+    else:
+        with pytest.raises(HeaderError, match=r"frame 2 belongs to no buffer|buffer 1 is placed at"):
+            decode(first_frame(header))
 
 
 # Digests, and what goes with them
