@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from oobcodec.registry import Reduce
 
     Chunk: TypeAlias = bytes | bytearray
+    Watch: TypeAlias = Callable[[Chunk], object]
     Engine: TypeAlias = tuple[
         Callable[[Any], None], list[Chunk], list[memoryview], Callable[[], None], Callable[[], int]
     ]
@@ -47,6 +48,7 @@ STOP: Final = ord(".")
 LIBRARIES: Final = {
     *("jax", "jaxlib", "keras", "numpy", "pandas", "polars", "pyarrow", "scipy", "tensorflow", "torch", "xarray"),
 }
+REDUCERS: Final = "oobcodec.reducers."
 _MACHINERY: Final = frozenset({"cloudpickle", "copyreg", "oobcodec", "pickle", *LIBRARIES})
 
 _OPENING: Final = 11
@@ -76,8 +78,10 @@ class _Sink:
         self.write = write
 
 
-def new_engine(pickler: Callable[..., Any] = pickle.Pickler, table: dict[type, Reduce] = REGISTRY.table) -> Engine:
-    """Return a pickler of protocol 5 with the registry's reducers."""
+def new_engine(
+    pickler: Callable[..., Any] = pickle.Pickler, table: dict[type, Reduce] = REGISTRY.table, watch: Watch | None = None
+) -> Engine:
+    """Return a pickler of protocol 5 with the registry's reducers, which shows what it has written to `watch`."""
     chunks: list[Chunk] = []
     buffers: list[memoryview] = []
     append = buffers.append
@@ -88,8 +92,13 @@ def new_engine(pickler: Callable[..., Any] = pickle.Pickler, table: dict[type, R
             view = flat(view.obj)  # which says why
         return True if view.nbytes < IN_BAND else append(view)
 
+    def show(chunk: Chunk) -> None:
+        chunks.append(chunk)
+        if watch is not None:
+            watch(chunk)
+
     # The pickler hands bytes and bytearrays of 64 KiB or more to ``write`` as they are.
-    machine = pickler(_Sink(chunks.append), 5, buffer_callback=keep_in_band)
+    machine = pickler(_Sink(chunks.append if watch is None else show), 5, buffer_callback=keep_in_band)
     machine.dispatch_table = table
     return machine.dump, chunks, buffers, machine.clear_memo, machine.__sizeof__
 
@@ -103,9 +112,9 @@ and after an exception its memo holds the user's objects.
 """
 
 
-def dump_by_value(obj: object) -> tuple[list[Chunk], list[memoryview]]:
+def dump_by_value(obj: object, watch: Watch | None = None) -> tuple[list[Chunk], list[memoryview]]:
     """Pickle an object with cloudpickle."""
-    dump, chunks, buffers, _, _ = new_engine(_CloudPickler, _CloudTable())
+    dump, chunks, buffers, _, _ = new_engine(_CloudPickler, _CloudTable(), watch)
     dump(obj)
     return chunks, buffers
 
@@ -131,12 +140,17 @@ def holds_code(chunks: Sequence[Chunk]) -> bool:
 
 def _mention(chunks: Sequence[Chunk], *names: bytes) -> bool:
     for chunk in chunks:  # each ends where an opcode ends
-        # The large ones are the user's bytes, unless a long integer made a frame that long.
-        if len(chunk) < SEGMENT or chunk.startswith(_FRAME):
+        if is_pickled(chunk):
             for name in names:
                 if chunk.find(name) >= 0:
                     return True
     return False
+
+
+def is_pickled(piece: Chunk | memoryview) -> bool:
+    """Tell whether a pickler wrote a piece of a stream, which else is the user's bytes, by reference."""
+    # The large ones are those, unless a long integer made a frame that long.
+    return len(piece) < SEGMENT or bytes(piece[:3]).startswith(_FRAME)
 
 
 def joined(chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -231,6 +245,12 @@ def raised_in(error: Exception) -> str:
     """Name the function that raised an error."""
     *_, origin = _frames(error)
     return origin.f_code.co_qualname
+
+
+def rebuilder(error: Exception) -> str:
+    """Return " by " and the name of the rebuild function that an error comes from, if it comes from one of ours."""
+    names = [frame.f_code.co_qualname for frame in _frames(error) if REDUCERS in str(frame.f_globals.get("__name__"))]
+    return f" by {names[0]}" if names else ""
 
 
 def _frames(error: Exception) -> Iterator[FrameType]:

@@ -10,7 +10,7 @@ from oobcodec.buffers import Extent, address
 from oobcodec.codec import dumps
 from oobcodec.engine import IN_BAND, SEGMENT
 from oobcodec.header import decode
-from oobcodec.paths import walk
+from oobcodec.paths import class_name, walk
 from oobcodec.reports import Report, Row
 
 if TYPE_CHECKING:
@@ -155,5 +155,4 @@ def _row(step: Step, frames: list[memoryview]) -> ItemRow:
 
 def _owner(step: Step) -> tuple[str, str]:
     """Return the path and the type of the object that a piece of memory was found in."""
-    cls = type(step.parts[-1].obj)
-    return step.path, cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    return step.path, class_name(type(step.parts[-1].obj))

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
 
-from oobcodec.engine import reduce
+from oobcodec.engine import REDUCERS, reduce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_ATOMS: Final = frozenset({type(None), type(...), type(NotImplemented), bool, int, float, complex, ModuleType})
+ATOMS: Final = frozenset({type(None), type(...), type(NotImplemented), bool, int, float, complex, ModuleType})
 _LEAVES: Final = frozenset({str, bytes, bytearray})
 _EMPTY_CELL: Final = CellType()
 _SHOWN: Final = 8
@@ -29,7 +29,6 @@ INSIDE: Final = "…"
 """The label of what only a reducer of oobcodec's has a place for: no index or attribute of the object leads there."""
 
 _UNNAMED: Final = ("", INSIDE)
-_REDUCERS: Final = "oobcodec.reducers."
 
 
 class Step:
@@ -74,8 +73,7 @@ class Step:
 
     def __str__(self) -> str:
         """Name the object by its type and path: ``'_thread.lock' object at ['cfg'].lock``."""
-        cls = type(self.obj)
-        name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+        name = class_name(type(self.obj))
         return f"{name!r} object at {self.path}" if self.path else f"{name!r} object"
 
 
@@ -90,7 +88,7 @@ def walk(root: object) -> Iterator[Step]:
     while stack:
         step = stack.pop()
         cls = type(step.obj)
-        if cls in _ATOMS:
+        if cls in ATOMS:
             continue
         if cls is not PickleBuffer:  # a pickler remembers all others
             if id(step.obj) in seen:
@@ -105,8 +103,8 @@ def walk(root: object) -> Iterator[Step]:
                 nowhere = step.label == INSIDE and cls in (tuple, list)
                 children = [
                     Step(step, INSIDE if nowhere else label, child)
-                    for label, child in _children(step.obj)
-                    if type(child) not in _ATOMS
+                    for label, child in children_of(step.obj)
+                    if type(child) not in ATOMS
                 ]
             except Exception:  # noqa: BLE001  # whatever a __reduce__ of the user's may raise
                 step.failed = True
@@ -125,7 +123,7 @@ def find_culprit(root: object) -> str:
     return str(Step(None, "", root))
 
 
-def _children(obj: Any) -> Iterator[tuple[str, Any]]:
+def children_of(obj: Any) -> Iterator[tuple[str, Any]]:
     """Return what a pickler saves after `obj`, with the labels of the paths to it."""
     by_type = _BY_TYPE.get(type(obj))
     if by_type is not None:
@@ -138,7 +136,7 @@ def _children(obj: Any) -> Iterator[tuple[str, Any]]:
 
 def _reduced(obj: Any, reduced: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     function, args, state, listitems, dictitems = (*reduced, None, None, None)[:5]
-    unnamed = INSIDE if str(getattr(function, "__module__", "")).startswith(_REDUCERS) else ""
+    unnamed = INSIDE if str(getattr(function, "__module__", "")).startswith(REDUCERS) else ""
     yield "", function
     for index, argument in enumerate(args):
         # The arguments of a namedtuple are its class and then its fields.
@@ -235,6 +233,11 @@ _BY_TYPE: Final[dict[type, Callable[[Any], Iterator[tuple[str, Any]]]]] = {
     MethodType: _method,
     PickleBuffer: _buffer,
 }
+
+
+def class_name(cls: type) -> str:
+    """Return the name of a class with its module, unless everybody knows it."""
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def short(obj: object) -> str:

@@ -362,6 +362,15 @@ def test_refused_frames_of_plain_data():
         oobcodec.loads([first, bytes(stream) + b"."])
 
 
+def test_error_names_what_was_being_rebuilt():
+    first, stream, buffer = oobcodec.dumps(np.zeros((10, 100)))
+    assert b"K\x0aKd" in bytes(stream)
+    with pytest.raises(
+        DecodeError, match="the object cannot be rebuilt by rebuild_ndarray: ValueError: cannot reshape"
+    ):
+        oobcodec.loads([first, bytes(stream).replace(b"K\x0aKd", b"K\x0bKd"), buffer])
+
+
 def test_error_of_a_generator_passes():
     message = "mine"
 

@@ -305,7 +305,7 @@ def check_numpy(obj: Any, attributes: Any) -> None:
     check_plain(obj, plain)
 
 
-ACCEPTS.update(dict.fromkeys((np.matrix, np.rec.recarray, np.char.chararray), check_numpy))
+ACCEPTS.update(dict.fromkeys((np.matrix, np.rec.recarray, reducers.numpy_class("chararray")), check_numpy))
 
 
 # The tables

@@ -418,12 +418,13 @@ def class_reference(cls: type) -> str | type:
 
 def rebuild_view(cls: str | type, data: Array) -> Array:
     """Rebuild an array of a subclass, without its attributes."""
-    view: Array = data.view(_numpy_class(cls) if isinstance(cls, str) else cls)
+    view: Array = data.view(numpy_class(cls) if isinstance(cls, str) else cls)
     return view
 
 
 @cache
-def _numpy_class(name: str) -> type:
+def numpy_class(name: str) -> type:
+    """Return a class of numpy's by its name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # what numpy 2.5 thinks of chararray
         cls: type = attrgetter(_CLASSES[name])(np)
