@@ -156,6 +156,13 @@ def copied(frame: memoryview) -> memoryview:
     return memory
 
 
+def aligned(frame: memoryview) -> memoryview:
+    """Return a frame, or an equally mutable copy of it if it has 64 bytes or more and does not start at a multiple."""
+    if len(frame) < ALIGNMENT or address(frame) % ALIGNMENT == 0:
+        return frame
+    return copied(frame).toreadonly() if frame.readonly else copied(frame)
+
+
 def _anonymous(nbytes: int) -> mmap.mmap:
     # The default of ``mmap.mmap`` is MAP_SHARED, whose pages cost twice as much; Windows has neither flag nor advice.
     if not hasattr(mmap, "MAP_PRIVATE"):

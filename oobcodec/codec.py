@@ -30,7 +30,7 @@ class Codec:
         As in `dumps`.
     keyring
         As in both.
-    policy, limits, writable, open_encoded, map_location
+    policy, limits, writable, align, open_encoded, map_location
         As in `loads`.
     """
 
@@ -40,6 +40,7 @@ class Codec:
     policy: Policy = TRUSTED
     limits: Limits | None = None
     writable: bool | None = None
+    align: bool = False
     open_encoded: bool = True
     map_location: Any = None
 
@@ -55,6 +56,7 @@ class Codec:
             limits=self.limits,
             keyring=self.keyring,
             writable=self.writable,
+            align=self.align,
             open_encoded=self.open_encoded,
             map_location=self.map_location,
         )

@@ -18,6 +18,7 @@ class LoadOptions(NamedTuple):
     policy: Policy = TRUSTED
     limits: Limits = UNLIMITED
     budget: Budget = Budget(UNLIMITED)
+    align: bool = False
 
 
 DEFAULTS: Final = LoadOptions()

@@ -9,10 +9,10 @@ from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from oobcodec import header as headers
-from oobcodec.buffers import copied, flat
+from oobcodec.buffers import aligned, copied, flat
 from oobcodec.calls import LENGTH, calls, notice
 from oobcodec.context import DEFAULTS, LOADING, RUNNING, LoadOptions
-from oobcodec.engine import PYTHON, SMALL, STOP, load, opening, raised_in, refused
+from oobcodec.engine import PYTHON, SMALL, STOP, load, opening, raised_in, rebuilder, refused
 from oobcodec.errors import DecodeError, HeaderError, LimitError, OobError, TruncatedError
 from oobcodec.limits import Budget
 from oobcodec.packed import unpack
@@ -51,6 +51,7 @@ def loads(  # noqa: C901, PLR0913  # most messages pass through without a call; 
     limits: Limits | None = None,
     keyring: Keyring | None = None,
     writable: bool | None = None,
+    align: bool = False,
     open_encoded: bool = True,
     map_location: Any = None,
 ) -> Any:
@@ -64,7 +65,7 @@ def loads(  # noqa: C901, PLR0913  # most messages pass through without a call; 
     frames
         One message: the frames that `dumps` returned, each as anything with the buffer protocol (`bytes`, `memoryview`,
         ``zmq.Frame``, …); or one buffer with its packed form. Memory that does not start at a multiple of 64 bytes
-        works, but arrays in it may be unaligned.
+        works, but arrays in it may be unaligned; see `align`.
     policy
         What the message may name. ``TRUSTED``: anything. ``DATA``: plain data of Python, and of the libraries that
         oobcodec knows, and no more; or what ``DATA.allowing(...)`` adds to that.
@@ -75,6 +76,8 @@ def loads(  # noqa: C901, PLR0913  # most messages pass through without a call; 
     writable
         ``None``: what was writable is writable if its frame is. ``True``: frames that are read-only are copied where
         needed, so that everything is writable that was. ``False``: every buffer is read-only.
+    align
+        Copy buffer frames of 64 bytes or more that do not start at a multiple of 64, into memory that does.
     open_encoded
         Rebuild the objects inside `oobcodec.Encoded` too; otherwise hand over the `Encoded` itself.
     map_location
@@ -113,7 +116,7 @@ def loads(  # noqa: C901, PLR0913  # most messages pass through without a call; 
     elif type(first) is not bytes:
         first = bytes(_view(0, first))
     plain = policy is TRUSTED and limits is None and keyring is None and writable is None and map_location is None
-    if plain and open_encoded and not RUNNING:
+    if plain and open_encoded and not align and not RUNNING:
         # Most messages, at half of the general price; all others are sorted out below.
         try:
             begin, size, count, places = _plans[first]
@@ -133,8 +136,8 @@ def loads(  # noqa: C901, PLR0913  # most messages pass through without a call; 
         keyring.verify(first)  # before anything of the header is parsed
     limits = policy.limited(limits, signed=keyring is not None)
     options = DEFAULTS
-    if policy is not TRUSTED or writable is not None or not open_encoded or map_location is not None:
-        options = LoadOptions(writable, open_encoded, map_location, policy, limits, Budget(limits))
+    if policy is not TRUSTED or writable is not None or align or not open_encoded or map_location is not None:
+        options = LoadOptions(writable, open_encoded, map_location, policy, limits, Budget(limits), align)
     return _load_message(first, frames, options, limits, keyring)
 
 
@@ -249,6 +252,8 @@ def _load(header: Header, views: list[memoryview], options: LoadOptions) -> Any:
     """Rebuild the object of a message whose frames are what its header says."""
     options.policy.check_tag("serializer", header.tag)
     _check_tag(header)
+    if options.align and header.tag not in _WHOLE:
+        views[header.pickle_frames :] = map(aligned, views[header.pickle_frames :])
     buffers = _buffers(header.buffers, views, options.writable)
     token = None
     try:
@@ -375,7 +380,7 @@ def _fail(error: Exception) -> NoReturn:
         if isinstance(error, ModuleNotFoundError):
             message = f"the message needs the module {error.name!r}{_remedy(str(error.name))}"
         else:
-            message = f"the object cannot be rebuilt: {type(error).__name__}: {error}"
+            message = f"the object cannot be rebuilt{rebuilder(error)}: {type(error).__name__}: {error}"
         raise DecodeError(message) from error
     finally:
         del error  # its traceback refers to this frame

@@ -12,6 +12,7 @@ def test_defaults_are_those_of_loads():
     del options["budget"]
     assert options == {
         "writable": None,
+        "align": False,
         "open_encoded": True,
         "map_location": None,
         "policy": TRUSTED,
