@@ -10,31 +10,36 @@ TLS too. Where that matters, let a last message say that it is the last.
 from __future__ import annotations
 
 import socket
-from threading import Lock
+from selectors import EVENT_READ, DefaultSelector
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from oobcodec.addresses import parse, peer_of
+from oobcodec.addresses import peer_of
 from oobcodec.auth import Session, session_nonces
-from oobcodec.codec import Codec
-from oobcodec.errors import AuthenticationError, DecodeError, IntegrityError
+from oobcodec.buffers import copied
+from oobcodec.codec import Codec, dumps, loads
 from oobcodec.handshake import exchange_within
 from oobcodec.header import read
 from oobcodec.hello import new_hello
+from oobcodec.inbox import Inbox
 from oobcodec.integrity import check
+from oobcodec.into import target
+from oobcodec.outbox import Outbox
 from oobcodec.policy import TRUSTED
-from oobcodec.transfer import abandon, receive, send_frames, shut, tell
-from oobcodec.wire import Receiver
+from oobcodec.statistics import Stats
+from oobcodec.transfer import shut, tell
 
 if TYPE_CHECKING:
-    import ssl as tls
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from oobcodec.addresses import Address
     from oobcodec.auth import Keyring
     from oobcodec.buffers import Buffer
     from oobcodec.hello import Hello
     from oobcodec.limits import Limits
     from oobcodec.policy import Policy
+    from oobcodec.transfer import Progress
+
+_UNIX_BUFFER: Final = 512 * 1024
+"""Bytes of a Unix socket that may be on the way: with Linux's default, a large message takes twice as long."""
 
 HELLO_TIMEOUT: Final = 10.0
 """Seconds for a peer to prove that it is one of ours. It has 32 bytes to send, and the handshake of TLS before."""
@@ -43,7 +48,7 @@ HELLO_TIMEOUT: Final = 10.0
 class Coding(NamedTuple):
     """What a connection does with the messages, for its whole life."""
 
-    encode: Callable[[object], Sequence[Buffer]]
+    encode: Callable[[object], list[memoryview]]
     decode: Callable[[list[memoryview]], Any]
     limits: Limits
     keyring: Keyring | None
@@ -56,7 +61,9 @@ def coding(
     # A signed message holds digests in any case; and it is not the codec that knows its place in the connection.
     sender = Codec(checksum=checksum and keyring is None, **options)
     receiver = Codec(policy=policy, limits=limits, keyring=keyring, **options)
-    return Coding(sender.dumps, receiver.loads, policy.limited(limits), keyring)
+    encode = dumps if sender == Codec() else sender.dumps
+    decode = loads if receiver == Codec() else receiver.loads
+    return Coding(encode, decode, policy.limited(limits), keyring)
 
 
 class Connection:
@@ -88,6 +95,8 @@ class Connection:
     ----------
     peer : str
         Address of the other side, for people.
+    stats : Stats
+        What has been sent and received, and what it cost.
 
     Raises
     ------
@@ -149,21 +158,29 @@ class Connection:
         if sock.family in {socket.AF_INET, socket.AF_INET6}:
             # A message is sent as a whole: there is nothing to wait for.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        elif sock.family == socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNIX_BUFFER)
         self.peer = peer
+        self.stats = Stats()
         self._sock = sock
         self._role = "server" if ours.listening else "client"
         self._coding = agreed
-        self._session = None
+        session = None
         if agreed.keyring is not None:
             nonces = session_nonces(ours.nonce, theirs.nonce, listening=ours.listening)
-            self._session = Session(agreed.keyring, *nonces)
-        self._sending = Lock()
-        self._receiving = Lock()
-        self._sent = 0
-        self._received = 0
+            session = Session(agreed.keyring, *nonces)
+        self._outbox = Outbox(sock, peer, agreed.encode, session, self.stats)
+        self._inbox = Inbox(sock, peer, agreed.limits, session, self.stats.received)
 
-    def send(self, obj: object) -> int:
+    def send(self, obj: object, *, progress: Progress | None = None) -> int:
         """Send an object, without copying its data.
+
+        Parameters
+        ----------
+        obj
+            Whatever `oobcodec.dumps` takes.
+        progress
+            Called as ``progress(done, total)`` with bytes of the message, each time that the system has taken some.
 
         Returns
         -------
@@ -182,9 +199,26 @@ class Connection:
             Of the socket, `TimeoutError` included. The connection is poisoned unless nothing has been sent yet; with a
             keyring or TLS, in any case.
         """
-        return self._send(self._coding.encode, obj)
+        return self._outbox.send(obj, progress)
 
-    def send_frames(self, frames: Sequence[Buffer]) -> int:
+    def send_many(self, objects: Iterable[object]) -> int:
+        """Send objects, each as a message of its own, but small ones many at a time: that costs much less.
+
+        Returns
+        -------
+        int
+            Bytes sent.
+
+        Raises
+        ------
+        EncodeError
+            Of an object, or whatever `objects` raises; the objects before have been sent.
+        PoisonedError, RuntimeError, OSError
+            As for `send`.
+        """
+        return self._outbox.send_many(objects)
+
+    def send_frames(self, frames: Sequence[Buffer], *, progress: Progress | None = None) -> int:
         """Send a message that is encoded already, as `oobcodec.dumps` returns it.
 
         Raises
@@ -194,10 +228,15 @@ class Connection:
         PoisonedError, RuntimeError, OSError
             As for `send`.
         """
-        return self._send(_unchanged, frames)
+        return self._outbox.send_frames(frames, progress)
 
-    def recv(self) -> Any:
+    def recv(self, *, into: Any = None, progress: Progress | None = None) -> Any:
         """Receive an object, into memory that it then lies in.
+
+        Parameters
+        ----------
+        into, progress
+            As for `oobcodec.sockets.recv`.
 
         Raises
         ------
@@ -208,7 +247,8 @@ class Connection:
         TruncatedError, HeaderError, LimitError
             It ends in the middle, is none, or is over a limit; receiving is poisoned, with a keyring both directions.
         DecodeError
-            Any other of `oobcodec.loads`; the next message can be received all the same.
+            Any other of `oobcodec.loads`, or it does not fit into `into`, of which nothing has been changed; the next
+            message can be received all the same.
         PoisonedError
             The connection has stopped inside a message, or refused one.
         RuntimeError
@@ -216,9 +256,12 @@ class Connection:
         OSError
             Of the socket, `TimeoutError` included. Unless nothing has been received yet, the connection is poisoned.
         """
-        return self._recv(self._coding.decode)
+        if into is None:
+            return self._inbox.receive(self._coding.decode, progress)
+        place = target(into, self._coding.decode)
+        return self._inbox.receive(place.finish, progress, place.allocate)
 
-    def recv_frames(self) -> list[memoryview]:
+    def recv_frames(self, *, progress: Progress | None = None) -> list[memoryview]:
         """Receive a message without decoding it, into memory that is writable and aligned but for the first frame.
 
         Raises
@@ -226,61 +269,22 @@ class Connection:
         EOFError, DecodeError, PoisonedError, RuntimeError, OSError
             As for `recv`.
         """
-        frames: list[memoryview] = self._recv(self._checked)
-        return frames
+        return self._inbox.receive(self._checked, progress)
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Tell whether a message, or the end of the connection, begins to arrive within `timeout` seconds.
+
+        `fileno` cannot tell alone: what came together with the last message has left the socket already.
+        """
+        if self._inbox.waiting or (hasattr(self._sock, "pending") and self._sock.pending()):
+            return True
+        with DefaultSelector() as selector:
+            selector.register(self._sock, EVENT_READ)
+            return bool(selector.select(timeout))
 
     def _checked(self, frames: list[memoryview]) -> list[memoryview]:
         check(read(bytes(frames[0]), self._coding.limits), frames[1:], self._coding.keyring)
-        return frames
-
-    def _send(self, encode: Callable[[Any], Sequence[Buffer]], obj: object) -> int:
-        if not self._sending.acquire(blocking=False):
-            message = f"another thread is sending to {self.peer}: one at a time"
-            raise RuntimeError(message)
-        try:
-            frames = encode(obj)
-            try:
-                nbytes = self._transmit(frames)
-            except BaseException as error:
-                tell(error, f"to {self.peer}, message {self._sent + 1}")
-                raise
-            self._sent += 1
-            return nbytes
-        finally:
-            self._sending.release()
-
-    def _transmit(self, frames: Sequence[Buffer]) -> int:
-        if self._session is None:
-            return send_frames(self._sock, frames)
-        sealed = self._session.seal(frames)
-        try:
-            return send_frames(self._sock, sealed)
-        except BaseException as error:
-            # Its number is taken: the peer would refuse the next one.
-            if not self.closed:
-                abandon(self._sock, f"this connection could not send a message: {type(error).__name__}")
-            raise
-
-    def _recv(self, decode: Callable[[list[memoryview]], Any]) -> Any:
-        if not self._receiving.acquire(blocking=False):
-            message = f"another thread is receiving from {self.peer}: one at a time"
-            raise RuntimeError(message)
-        number = self._received + 1
-        agreed = self._coding
-        try:
-            receiver = Receiver(limits=agreed.limits, keyring=agreed.keyring, session=self._session)
-            frames = receive(self._sock, receiver)
-            self._received = number
-            return decode(frames)
-        except BaseException as error:
-            # What arrives is signed: whoever changes it is on the way of what leaves, too.
-            tampered = self._session is not None and self._received < number and isinstance(error, DecodeError)
-            if tampered or isinstance(error, AuthenticationError | IntegrityError):
-                abandon(self._sock, f"this connection refused a message: {type(error).__name__}")
-            tell(error, f"from {self.peer}, message {number}")
-            raise
-        finally:
-            self._receiving.release()
+        return [frame if type(frame) is memoryview else copied(memoryview(frame)) for frame in frames]
 
     @property
     def timeout(self) -> float | None:
@@ -316,82 +320,6 @@ class Connection:
         self.close()
 
     def __repr__(self) -> str:
+        sent, received = self.stats.sent.messages, self.stats.received.messages
         what = "closed" if self.closed else f"{self._role} of"
-        return f"<Connection, {what} {self.peer}: {self._sent} sent, {self._received} received>"
-
-
-def connect(  # noqa: PLR0913  # each is a choice of its own
-    address: Address,
-    *,
-    timeout: float | None = None,
-    ssl: tls.SSLContext | None = None,
-    server_hostname: str | None = None,
-    policy: Policy = TRUSTED,
-    limits: Limits | None = None,
-    keyring: Keyring | None = None,
-    checksum: bool = False,
-    hello_timeout: float | None = HELLO_TIMEOUT,
-    **options: Any,
-) -> Connection:
-    """Connect to what `listen` has made somewhere.
-
-    Parameters
-    ----------
-    address
-        ``("host", port)``, ``"host:port"``, or the path of a Unix socket.
-    timeout
-        Seconds to connect, and later for each wait for the peer; ``None`` is for ever.
-    ssl
-        For TLS.
-    server_hostname
-        Whom the certificate of the server must be for; the host of `address` by default.
-    policy, limits, keyring, checksum, hello_timeout, **options
-        As for `Connection`.
-
-    Raises
-    ------
-    ValueError
-        The address is none, or `server_hostname` is given without `ssl`.
-    DecodeError
-        As for `Connection`.
-    OSError
-        There is nobody, or TLS fails; `TimeoutError` included.
-    """
-    where = parse(address)
-    if server_hostname is not None and ssl is None:
-        message = "server_hostname= is for TLS: give ssl= too"
-        raise ValueError(message)
-    coding(policy, limits, keyring, checksum=checksum, options=options)  # what is wrong with them shows before
-    sock = _unix(where, timeout) if isinstance(where, str) else socket.create_connection(where, timeout)
-    try:
-        if ssl is not None:
-            name = where[0] if server_hostname is None and not isinstance(where, str) else server_hostname
-            sock = ssl.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
-    except BaseException:
-        sock.close()
-        raise
-    return Connection(
-        sock,
-        role="client",
-        policy=policy,
-        limits=limits,
-        keyring=keyring,
-        checksum=checksum,
-        hello_timeout=hello_timeout,
-        **options,
-    )
-
-
-def _unix(path: str, timeout: float | None) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.settimeout(timeout)
-        sock.connect(path)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _unchanged(frames: Any) -> Any:
-    return frames
+        return f"<Connection, {what} {self.peer}: {sent} sent, {received} received>"

@@ -4,7 +4,8 @@
 on their order. `send` and `recv` take any connected socket as it is, and agree on nothing.
 """
 
-from oobcodec.connections import Connection, connect
+from oobcodec.connecting import connect
+from oobcodec.connections import Connection
 from oobcodec.listening import Listener, listen
 from oobcodec.transfer import recv, recv_frames, send, send_frames
 

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from oobcodec.codec import dumps, loads
 from oobcodec.errors import OobError, PoisonedError
+from oobcodec.into import target
 from oobcodec.policy import TRUSTED
 from oobcodec.wire import Receiver, parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeAlias
 
     from oobcodec.auth import Keyring
     from oobcodec.buffers import Buffer
     from oobcodec.limits import Limits
     from oobcodec.policy import Policy
     from oobcodec.wire import Allocate
+
+    Progress: TypeAlias = Callable[[int, int], object]
 
 JOINED: Final = 64 * 1024
 """Bytes up to which joining the pieces of a message is cheaper than naming them one by one to the system."""
@@ -35,12 +40,14 @@ SENT_AT_ONCE: Final = 1 << 20
 RECEIVED_AT_ONCE: Final = 256 * 1024
 """Bytes a call. Larger ones are slower: what is being copied no longer fits into the caches."""
 
-_sending: WeakKeyDictionary[socket.socket, str] = WeakKeyDictionary()
-_receiving: WeakKeyDictionary[socket.socket, str] = WeakKeyDictionary()
+SENDING: Final[WeakKeyDictionary[socket.socket, str]] = WeakKeyDictionary()
+RECEIVING: Final[WeakKeyDictionary[socket.socket, str]] = WeakKeyDictionary()
+"""Sockets that stopped inside a message, and why."""
+
 _sendmsg = getattr(socket.socket, "sendmsg", None)
 
 
-def send(sock: socket.socket, obj: object, **options: Any) -> int:
+def send(sock: socket.socket, obj: object, *, progress: Progress | None = None, **options: Any) -> int:
     """Send an object, without copying its data.
 
     Parameters
@@ -50,6 +57,8 @@ def send(sock: socket.socket, obj: object, **options: Any) -> int:
         at a time may send on it; another may receive.
     obj
         Whatever `oobcodec.dumps` takes.
+    progress
+        Called as ``progress(done, total)`` with bytes of the message, each time that the system has taken some.
     **options
         Passed on to `oobcodec.dumps`.
 
@@ -68,12 +77,14 @@ def send(sock: socket.socket, obj: object, **options: Any) -> int:
         Of the socket, `TimeoutError` included. The socket is poisoned unless nothing has been sent yet, which a TLS
         socket cannot tell.
     """
-    return send_frames(sock, dumps(obj, **options))
+    return send_frames(sock, dumps(obj, **options), progress=progress)
 
 
-def recv(
+def recv(  # noqa: PLR0913  # each is a choice of its own
     sock: socket.socket,
     *,
+    into: Any = None,
+    progress: Progress | None = None,
     policy: Policy = TRUSTED,
     limits: Limits | None = None,
     keyring: Keyring | None = None,
@@ -87,11 +98,20 @@ def recv(
     sock
         A connected stream socket, blocking or with a timeout, which then bounds each wait for the peer. Only one thread
         at a time may receive on it; another may send.
+    into
+        What to receive into. A ``bytearray``, ``memoryview`` or ``mmap``: the object lies in it. Any other object is
+        one like that which arrives, as the ``state_dict`` of a model: with the same classes, keys, dtypes and shapes,
+        and the same values outside of arrays. It is changed to equal what arrives, and returned. Frames go straight
+        into the memory of its arrays and tensors where these are contiguous on both sides, if all that is large in the
+        message is numbers in dicts, lists and tuples; all else, and messages with checksums or a signature, are checked
+        first, in memory of their own, and copied.
+    progress
+        Called as ``progress(done, total)`` with bytes of the message, each time that some have arrived.
     policy, limits, keyring
         As for `oobcodec.loads`. What the first frame declares is held against the limits before memory is set aside
         for it, and its signature is verified before it is parsed.
     allocate
-        As for `oobcodec.Receiver`.
+        As for `oobcodec.Receiver`; instead of `into`.
     **options
         Passed on to `oobcodec.loads`.
 
@@ -109,23 +129,40 @@ def recv(
     LimitError, AuthenticationError, HeaderError
         As for `recv_frames`; the socket is poisoned.
     DecodeError
-        Of `oobcodec.loads`; the next message can be received all the same.
+        Of `oobcodec.loads`, or what arrives does not fit into `into`, whose arrays have not been changed; the next
+        message can be received all the same.
     PoisonedError
         An earlier `recv` on this socket stopped inside a message.
     OSError
         Of the socket, `TimeoutError` included. Unless nothing has been received yet, the socket is poisoned.
+
+    Notes
+    -----
+    A buffer for `into` holds whatever part of a message has arrived, also if that is refused. After an error that
+    poisons the socket, so do the arrays of another `into`.
     """
+
+    def decode(frames: list[memoryview]) -> Any:
+        return loads(frames, policy=policy, limits=limits, keyring=keyring, **options)
+
     # What is refused should be refused before it is here.
-    frames = recv_frames(sock, limits=policy.limited(limits), keyring=keyring, allocate=allocate)
-    return loads(frames, policy=policy, limits=limits, keyring=keyring, **options)
+    arriving = policy.limited(limits)
+    if into is None:
+        return decode(recv_frames(sock, progress=progress, limits=arriving, keyring=keyring, allocate=allocate))
+    if allocate is not None:
+        message = "into= and allocate= both say where frames go: give one of them"
+        raise ValueError(message)
+    place = target(into, decode)
+    frames = recv_frames(sock, progress=progress, limits=arriving, keyring=keyring, allocate=place.allocate)
+    return place.finish(frames)
 
 
-def send_frames(sock: socket.socket, frames: Sequence[Buffer]) -> int:
+def send_frames(sock: socket.socket, frames: Sequence[Buffer], *, progress: Progress | None = None) -> int:
     """Send a message that is encoded already.
 
     Parameters
     ----------
-    sock
+    sock, progress
         As for `send`.
     frames
         A message, as `oobcodec.dumps` returns it.
@@ -142,34 +179,70 @@ def send_frames(sock: socket.socket, frames: Sequence[Buffer]) -> int:
     PoisonedError, OSError
         As for `send`.
     """
-    _check(sock, _sending)
-    pieces = parts(frames)
+    return send_pieces(sock, parts(frames), progress)
+
+
+def send_pieces(sock: socket.socket, pieces: Sequence[memoryview], progress: Progress | None = None) -> int:
+    """Send whole messages that are in pieces already; errors are those of `send`."""
     total = sum(map(len, pieces))
-    # A method in Python, as that of TLS sockets, may raise although something has been sent.
-    exact = _sendmsg is not None and getattr(type(sock), "sendmsg", None) is _sendmsg
+    if total <= JOINED:
+        send_small(sock, b"".join(pieces))
+        if progress is not None:
+            progress(total, total)
+        return total
+    check(sock, SENDING)
+    exact = _is_exact(sock)
+    send_some = sock.sendmsg if exact else partial(_sendall, sock)
     sent: list[int] = []
+    done = 0
     try:
-        for batch in _batches(pieces, total):
-            if not exact:
-                sock.sendall(batch[0] if len(batch) == 1 else b"".join(batch))
-                continue
+        for batch in batches(pieces):
             rest = batch
             while rest:
                 # What `extend` consumes cannot be interrupted by a signal handler between the call and the record of
                 # its result: either both have happened or neither has.
-                sent.extend(map(sock.sendmsg, (rest,)))
-                rest = _behind(rest, sent[-1])
+                sent.extend(map(send_some, (rest,)))
+                rest = behind(rest, sent[-1])
+                if progress is not None:
+                    done += sent[-1]
+                    progress(done, total)
     except BaseException as error:
-        if not exact or 0 < sum(sent) < total:
-            count = f"{sum(sent):,} of {total:,}" if exact else f"part of {total:,}"
-            _poison(sock, _sending, socket.SHUT_WR, f"{count} bytes sent", error)
+        _stopped(sock, sum(sent), total, error)
         raise
     return total
+
+
+def send_small(sock: socket.socket, data: bytes) -> int:
+    """Send whole messages that are one small piece already; errors are those of `send`."""
+    check(sock, SENDING)
+    sent: list[int] = []
+    try:
+        sent.extend(map(sock.send, (data,)))
+        while sum(sent) < len(data):
+            sent.extend(map(sock.send, (data[sum(sent) :],)))
+    except BaseException as error:
+        _stopped(sock, sum(sent), len(data), error)
+        raise
+    return len(data)
+
+
+def _is_exact(sock: socket.socket) -> bool:
+    """Tell whether an error means that nothing was sent: what is written in Python, as TLS sockets, cannot tell."""
+    return _sendmsg is not None and getattr(type(sock), "sendmsg", None) is _sendmsg
+
+
+def _stopped(sock: socket.socket, sent: int, total: int, error: BaseException) -> None:
+    """Poison a socket on which sending has failed, unless all of its messages or none were sent."""
+    exact = _is_exact(sock)
+    if not exact or 0 < sent < total:
+        count = f"{sent:,} of {total:,}" if exact else f"part of {total:,}"
+        poison(sock, SENDING, socket.SHUT_WR, f"{count} bytes sent", error)
 
 
 def recv_frames(
     sock: socket.socket,
     *,
+    progress: Progress | None = None,
     limits: Limits | None = None,
     keyring: Keyring | None = None,
     allocate: Allocate | None = None,
@@ -178,7 +251,7 @@ def recv_frames(
 
     Parameters
     ----------
-    sock, allocate
+    sock, progress, allocate
         As for `recv`.
     limits
         As for `oobcodec.Receiver`.
@@ -201,31 +274,49 @@ def recv_frames(
     EOFError, TruncatedError, PoisonedError, OSError
         As for `recv`.
     """
-    return receive(sock, Receiver(limits=TRUSTED.limited(limits), keyring=keyring, allocate=allocate))
+    receiver = Receiver(limits=TRUSTED.limited(limits), keyring=keyring, allocate=allocate)
+    return receive(sock, receiver, lambda lent: sock.recv_into(lent[:RECEIVED_AT_ONCE]), progress)
 
 
-def receive(sock: socket.socket, receiver: Receiver) -> list[memoryview]:
-    """Receive the next message of a receiver that is between two messages; errors are those of `recv_frames`."""
-    _check(sock, _receiving)
+def receive(
+    sock: socket.socket, receiver: Receiver, read: Callable[[memoryview], int], progress: Progress | None = None
+) -> list[memoryview]:
+    """Receive the next message of a receiver that is between two messages; errors are those of `recv_frames`.
+
+    Parameters
+    ----------
+    sock
+        The socket that is of no more use if that fails.
+    receiver
+        The receiver.
+    read
+        Fills some memory with what comes next, and returns the number of bytes: none at the end of the stream.
+    progress
+        As for `recv`.
+    """
+    check(sock, RECEIVING)
     # All zero until the first byte arrives: so that is noticed even if an interrupt takes the count of bytes with it.
     start = receiver.get_buffer()
-    frames = None
+    frames = total = None
     try:
         while frames is None:
-            nbytes = sock.recv_into(receiver.get_buffer()[:RECEIVED_AT_ONCE])
+            nbytes = read(receiver.get_buffer())
             if not nbytes:
                 receiver.end()
             frames = receiver.advance(nbytes)
+            total = receiver.expected or total
+            if progress is not None and total is not None:
+                progress(receiver.received if frames is None else total, total)
     except BaseException as error:
         if receiver.started or any(start):
-            _poison(sock, _receiving, socket.SHUT_RD, receiver.describe(), error)
+            poison(sock, RECEIVING, socket.SHUT_RD, receiver.describe(), error)
         raise
     return frames
 
 
 def abandon(sock: socket.socket, reason: str) -> None:
     """Poison both directions of a socket, for a reason in words, unless they are already."""
-    for record in (_sending, _receiving):
+    for record in (SENDING, RECEIVING):
         record.setdefault(sock, f"{reason}; close it and connect again")
     shut(sock, socket.SHUT_RDWR)
 
@@ -247,11 +338,8 @@ def tell(error: BaseException, where: str) -> None:
         error.add_note(where)
 
 
-def _batches(pieces: Sequence[memoryview], total: int) -> Iterator[list[memoryview]]:
+def batches(pieces: Sequence[memoryview]) -> Iterator[list[memoryview]]:
     """Group the pieces of a message into what one call should send, splitting the large ones."""
-    if total <= JOINED:
-        yield [memoryview(b"".join(pieces))]
-        return
     batch: list[memoryview] = []
     room = SENT_AT_ONCE
     for piece in pieces:
@@ -267,7 +355,13 @@ def _batches(pieces: Sequence[memoryview], total: int) -> Iterator[list[memoryvi
         yield batch
 
 
-def _behind(batch: list[memoryview], nbytes: int) -> list[memoryview]:
+def _sendall(sock: socket.socket, batch: list[memoryview]) -> int:
+    data = batch[0] if len(batch) == 1 else b"".join(batch)
+    sock.sendall(data)
+    return len(data)
+
+
+def behind(batch: list[memoryview], nbytes: int) -> list[memoryview]:
     """Return what is left to send of a batch after its first `nbytes` bytes."""
     for index, piece in enumerate(batch):
         if nbytes < len(piece):
@@ -276,19 +370,23 @@ def _behind(batch: list[memoryview], nbytes: int) -> list[memoryview]:
     return []
 
 
-def _check(sock: socket.socket, record: WeakKeyDictionary[socket.socket, str]) -> None:
-    stopped = record.get(sock)
-    if stopped is not None:
-        raise PoisonedError(stopped)
+def check(sock: socket.socket, record: WeakKeyDictionary[socket.socket, str]) -> None:
+    """Refuse a socket that has stopped in a direction, or that does not wait."""
+    if record.data:  # type: ignore[attr-defined]  # none in most processes, and that is the quickest way to see it
+        stopped = record.get(sock)
+        if stopped is not None:
+            raise PoisonedError(stopped)
     if sock.gettimeout() == 0:
         message = "the socket is non-blocking: call setblocking(True) or settimeout(seconds) on it first"
         raise ValueError(message)
 
 
-def _poison(
+def poison(
     sock: socket.socket, record: WeakKeyDictionary[socket.socket, str], how: int, progress: str, error: BaseException
 ) -> None:
-    record[sock] = (
-        f"this socket stopped inside a message: {progress}, then {type(error).__name__}; close it and connect again"
-    )
+    """Poison a direction of a socket that an error has stopped there, so far through a message."""
+    if not isinstance(error, OobError):
+        error.add_note(progress)
+    reason = f"this socket stopped inside a message: {progress}, then {type(error).__name__}"
+    record.setdefault(sock, f"{reason}; close it and connect again")
     shut(sock, how)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from oobcodec.limits import Limits
 
     T = TypeVar("T")
-    Allocate: TypeAlias = Callable[[int, int, Header], Buffer | None]
+    Allocate: TypeAlias = Callable[[int, int, Header, Sequence[memoryview]], Buffer | None]
     Verify: TypeAlias = Callable[[memoryview], object]
     Steps: TypeAlias = Generator[memoryview, None, T]
 
@@ -98,10 +98,11 @@ class Receiver:
         Larger messages are refused as soon as the number is known. With `keyring` or `session` a header has at most
         8 MiB, unless they say something else about it.
     allocate
-        Called as ``allocate(index, nbytes, header)`` for the memory of each buffer frame: the frame's index in the
-        message, its length in bytes, and the decoded `oobcodec.header.Header`. Returns writable contiguous memory of
-        exactly that size (pinned, pooled, an array that is there already), or ``None`` for the default. Frames of less
-        than 64 KiB arrive with their neighbours, and are copied into it.
+        Called as ``allocate(index, nbytes, header, frames)`` for the memory of each buffer frame: the frame's index in
+        the message, its length in bytes, the decoded `oobcodec.header.Header`, and the frames before it, which have
+        arrived. Returns writable contiguous memory of exactly that size (pinned, pooled, an array that is there
+        already), or ``None`` for the default. Frames of less than 64 KiB arrive with their neighbours, and are copied
+        into it.
     keyring
         What messages must be signed with. It is verified with the first frame alone: nothing of the header is parsed,
         and no memory set aside for the other frames, before. That these are what was signed is for `oobcodec.loads` to
@@ -251,8 +252,10 @@ def _steps(
         lengths = (prelude.first_length, *header.lengths)
         if header.digests is not None:
             check_padding(memory, lengths)
-        first, *frames = split(memory, lengths)
-        return [first, *_settle(frames, 1, header, allocate)]
+        first, *others = split(memory, lengths)
+        frames = [first]
+        _settle(others, frames, header, allocate)
+        return frames
 
     memory = yield from _first_frame(start, prelude)
     first = memory[: prelude.first_length]
@@ -262,23 +265,26 @@ def _steps(
     if header.digests is not None:
         check_padding(memory, (prelude.first_length,))
     progress.starts = packed_offsets((prelude.first_length, *header.lengths))
-    return [first, *(yield from _other_frames(progress.starts, header, allocate))]
+    frames = [first]
+    yield from _other_frames(progress.starts, frames, header, allocate)
+    return frames
 
 
-def _other_frames(offsets: Sequence[int], header: Header, allocate: Allocate | None) -> Steps[list[memoryview]]:
+def _other_frames(
+    offsets: Sequence[int], frames: list[memoryview], header: Header, allocate: Allocate | None
+) -> Iterator[memoryview]:
     """Receive the frames behind the first, each into memory of its own or with small neighbours."""
     lengths = (offsets[0], *header.lengths)
-    frames: list[memoryview] = []
     for index, stop in _runs(lengths, offsets):
         nbytes = offsets[stop] - offsets[index]
         large = lengths[index] >= OWN_ALLOCATION
-        own = _callers(index, lengths[index], header, allocate) if large else None
+        own = _callers(lengths[index], frames, header, allocate) if large else None
         if own is None:
             # With room for the padding, which then needs no read of its own.
             memory = _memory(index, nbytes)
             yield from _fill(memory)
-            arrived, inside = split(memory, lengths[index:stop]), lengths[index:stop]
-            frames += arrived if large else _settle(arrived, index, header, allocate)
+            inside = lengths[index:stop]
+            _settle(split(memory, inside), frames, header, None if large else allocate)
         else:
             yield own
             memory, inside = memoryview(bytearray(nbytes - own.nbytes)), (0,)
@@ -286,7 +292,6 @@ def _other_frames(offsets: Sequence[int], header: Header, allocate: Allocate | N
             frames.append(own)
         if header.digests is not None:
             check_padding(memory, inside, index)
-    return frames
 
 
 def _first_frame(start: memoryview, prelude: Prelude) -> Steps[memoryview]:
@@ -332,24 +337,21 @@ def _memory(index: int, nbytes: int) -> memoryview:
         raise LimitError(message) from error
 
 
-def _settle(
-    frames: Sequence[memoryview], index: int, header: Header, allocate: Allocate | None
-) -> Sequence[memoryview]:
-    """Move received frames, the first of which is number `index`, to where the caller wants them."""
-    if allocate is None:
-        return frames
-    settled = []
-    for number, frame in enumerate(frames, index):
-        own = _callers(number, frame.nbytes, header, allocate)
+def _settle(arrived: Sequence[memoryview], frames: list[memoryview], header: Header, allocate: Allocate | None) -> None:
+    """Add frames that have arrived to those before them, where the caller wants them."""
+    for frame in arrived:
+        own = _callers(frame.nbytes, frames, header, allocate)
         if own is not None:
             own[:] = frame
-        settled.append(frame if own is None else own)
-    return settled
+        frames.append(frame if own is None else own)
 
 
-def _callers(index: int, nbytes: int, header: Header, allocate: Allocate | None) -> memoryview | None:
-    """Return the memory that the caller wants a frame in, if it wants any."""
-    memory = allocate(index, nbytes, header) if allocate is not None and index > header.pickle_frames else None
+def _callers(nbytes: int, frames: list[memoryview], header: Header, allocate: Allocate | None) -> memoryview | None:
+    """Return the memory that the caller wants the frame behind some others in, if it wants any."""
+    index = len(frames)
+    memory = None
+    if allocate is not None and index > header.pickle_frames:
+        memory = allocate(index, nbytes, header, frames)
     if memory is None:
         return None
     try:

@@ -15,7 +15,7 @@ import oobcodec
 from oobcodec import header
 from oobcodec.auth import Keyring, Session, session_nonces
 from oobcodec.errors import AuthenticationError, DecodeError, EncodeError, HeaderError, IntegrityError, TruncatedError
-from oobcodec.integrity import check, seal
+from oobcodec.integrity import check
 from oobcodec.packed import pack, unpack
 
 KEY, OTHER = bytes(range(32)), bytes(range(100, 140))
@@ -452,8 +452,3 @@ def test_both_sides_make_the_same_nonces():
     assert set(session_nonces(NONCE_B, NONCE_A, listening=False)).isdisjoint(here)
     assert set(session_nonces(NONCE_A, b"c" * 16, listening=False)).isdisjoint(here)
     assert here[0] == hashlib.sha256(b"oobcodec connection nonce\0" + b"\0" + NONCE_A + NONCE_B).digest()[:16]
-
-
-def test_sealing_for_a_session_signs_with_its_keyring():
-    one, two = sessions()
-    two.open_first(seal(message(b"abc"), session=one, keyring=Keyring({"k": OTHER}, sign_with="k"))[0])

@@ -15,7 +15,8 @@ import trustme
 import oobcodec
 from oobcodec.auth import Keyring
 from oobcodec.codec import dumps
-from oobcodec.connections import Connection, connect
+from oobcodec.connecting import connect
+from oobcodec.connections import Connection
 from oobcodec.errors import (
     AuthenticationError,
     DecodeError,
@@ -715,12 +716,12 @@ def test_a_signed_message_that_was_not_sent_poisons(pool, keep):
 
 def test_one_thread_at_a_time_may_send_and_one_receive(plain):
     client, server = plain
-    with client._sending:
+    with client._outbox._lock:
         with pytest.raises(RuntimeError, match="another thread is sending to an unnamed socket: one at a time"):
             client.send(1)
         server.send("the other way")
         assert client.recv() == "the other way"
-    with client._receiving:
+    with client._inbox._lock:
         for receive in (client.recv, client.recv_frames):
             with pytest.raises(RuntimeError, match="another thread is receiving from an unnamed socket: one at a"):
                 receive()

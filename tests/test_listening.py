@@ -16,7 +16,8 @@ import trustme
 
 from oobcodec import addresses, listening
 from oobcodec.auth import Keyring
-from oobcodec.connections import Connection, connect
+from oobcodec.connecting import connect
+from oobcodec.connections import Connection
 from oobcodec.errors import AuthenticationError, HeaderError, InsecureError, OobError, PolicyError, TruncatedError
 from oobcodec.hello import HELLO_SIZE, new_hello
 from oobcodec.listening import listen

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import oobcodec
-from oobcodec import connections, listening, sockets, transfer
+from oobcodec import connecting, connections, listening, sockets, transfer
 
 
 def test_each_name_is_that_of_the_module_behind():
     behind = {
-        connections: {"Connection", "connect"},
+        connections: {"Connection"},
+        connecting: {"connect"},
         listening: {"Listener", "listen"},
         transfer: {"recv", "recv_frames", "send", "send_frames"},
     }

@@ -284,7 +284,7 @@ def test_short_writes_and_reads(monkeypatch, lengths, at_once):
 def test_frames_land_in_the_callers_memory(pair, pool):
     values, target = np.random.default_rng(0).random(100_000), np.empty(100_000)
     sent = pool.submit(send, pair[0], {"values": values})
-    obj = recv(pair[1], allocate=lambda index, nbytes, decoded: target)
+    obj = recv(pair[1], allocate=lambda index, nbytes, decoded, frames: target)
     sent.result()
     np.testing.assert_array_equal(target, values)
     assert obj["values"].ctypes.data == target.ctypes.data

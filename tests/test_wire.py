@@ -429,8 +429,9 @@ def test_frames_land_in_the_memory_that_the_caller_wants_them_in(lengths):
 
     asked = []
 
-    def allocate(index, nbytes, decoded):
+    def allocate(index, nbytes, decoded, frames):
         assert decoded.lengths == tuple(lengths)
+        assert frames == sent[:index]
         asked.append((index, nbytes))
         return targets[index]
 
@@ -454,7 +455,7 @@ def test_the_caller_may_want_some_frames_and_is_not_asked_about_the_pickle():
     mine = {3: bytearray(100_000), 4: bytearray(20)}
     asked = []
 
-    def allocate(index, nbytes, decoded):
+    def allocate(index, nbytes, decoded, frames):
         asked.append(index)
         return mine.get(index)
 
@@ -467,7 +468,7 @@ def test_the_caller_may_want_some_frames_and_is_not_asked_about_the_pickle():
 def test_the_callers_memory_may_have_any_shape_and_type():
     values = np.zeros((100, 25), "f8", order="F")
     sent = message(values.nbytes, 100_000)
-    Stream(sent).message(Receiver(allocate=lambda index, nbytes, decoded: values if index == 1 else None))
+    Stream(sent).message(Receiver(allocate=lambda index, nbytes, decoded, frames: values if index == 1 else None))
     assert values.tobytes(order="F") == sent[1]
 
 
@@ -483,14 +484,14 @@ def test_the_callers_memory_may_have_any_shape_and_type():
     ],
 )
 def test_memory_that_does_not_fit_is_refused(length, make, error, text):
-    receiver = Receiver(allocate=lambda index, nbytes, decoded: make(nbytes))
+    receiver = Receiver(allocate=lambda index, nbytes, decoded, frames: make(nbytes))
     with pytest.raises(error, match=text):
         Stream(message(length)).message(receiver)
     assert poisoned(receiver)
 
 
 def test_what_the_caller_raises_passes_and_poisons():
-    def allocate(index, nbytes, decoded):
+    def allocate(index, nbytes, decoded, frames):
         message = f"no pinned memory for {nbytes}"
         raise MemoryError(message)
 
@@ -609,7 +610,7 @@ def test_the_padding_of_a_signed_message_is_zero(lengths, own, keys):
     places = gaps(sent)
     assert places
 
-    def allocate(index, nbytes, decoded):
+    def allocate(index, nbytes, decoded, frames):
         return bytearray(nbytes) if own else None
 
     for position, index in places:
