@@ -34,9 +34,9 @@ def extra_bytes(nbytes: int) -> dict[str, int]:
     oobcodec.dumps(np.ones(1000))  # imports what it needs
     array = np.ones(nbytes // 8)
     extra = {}
-    before = _peak_rss()
+    before = peak_rss()
     oobcodec.dumps(array)
-    after = _peak_rss()
+    after = peak_rss()
     if before is not None and after is not None:
         extra["RSS"] = after - before
     tracemalloc.start()
@@ -45,7 +45,7 @@ def extra_bytes(nbytes: int) -> dict[str, int]:
     return extra
 
 
-def _peak_rss() -> int | None:
+def peak_rss() -> int | None:
     # Not from ``getrusage``, where a process begins with the peak of the one that started it.
     status = Path("/proc/self/status")
     if not status.exists():

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 import oobcodec
 from oobcodec import demo
 from oobcodec.errors import OobError
+from oobcodec.header import CHECKSUM
 from oobcodec.inspection import inspect
+from oobcodec.verification import verify
 
 try:
     import click
     from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
     from rich.table import Table
     from rich.text import Text
 except ModuleNotFoundError:
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from oobcodec.demo import Item, Outcome
 
 _WIDTH = 120
+
+_LONG = 256_000_000
+"""Bytes above which reading a file may take so long that people want to see how far it is."""
 
 
 class _Interrupted(click.ClickException):
@@ -94,6 +100,28 @@ def inspect_command(file: str, *, as_json: bool) -> None:
         for row in rows:
             table.add_row(*map(_cell, row.to_dict().values()))
         console.print(table)
+
+
+@commands.command("verify")
+@click.argument("file")
+def verify_command(file: str) -> None:
+    """Check that a FILE is what oobcodec.dump has written, without executing any of it."""
+    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    # To the terminal or to nobody, and gone in the end.
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", visible=False)
+        algorithm = verify(
+            file, progress=lambda done, total: bar.update(task, completed=done, total=total, visible=total > _LONG)
+        )
+    click.echo(f"{_printable(file)}: {_FOUND[algorithm == CHECKSUM if algorithm else None]}")
+
+
+_FOUND = {
+    True: "each frame is what was written, by its checksum",
+    False: "each frame is what was signed, by its digest; whose signature that is, oobcodec.load(keyring=...) tells",
+    None: "one whole message, without checksums to tell if its frames are what was written; "
+    "oobcodec.dump(checksum=True) adds them",
+}
 
 
 def _console() -> Console:

@@ -44,10 +44,11 @@ def blake3() -> Any:
     ImportError
         The package of that name is not installed.
     """
-    return _of_package("blake3", "blake3", "blake3")
+    return of_package("blake3", "blake3", "blake3")
 
 
-def _of_package(name: str, attribute: str, extra: str) -> Any:
+def of_package(name: str, attribute: str, extra: str) -> Any:
+    """Return a function of a package, or say with which extra that is installed."""
     try:
         return getattr(import_module(name), attribute)
     except ImportError as error:
@@ -56,7 +57,7 @@ def _of_package(name: str, attribute: str, extra: str) -> Any:
 
 
 def _xxh3() -> Callable[[Any], bytes]:
-    function: Callable[[Any], bytes] = _of_package("xxhash", "xxh3_64_digest", "checksum")
+    function: Callable[[Any], bytes] = of_package("xxhash", "xxh3_64_digest", "checksum")
     return function
 
 

@@ -1,5 +1,6 @@
 """The command, mostly as people run it: as a process of its own."""
 
+import contextlib
 import json
 import os
 import re
@@ -15,9 +16,18 @@ from click.testing import CliRunner
 
 import oobcodec
 from oobcodec import cli, demo, samples
+from oobcodec.files import dump
 from oobcodec.header import encode
 
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys({!r}))"
+
+
+class Opener:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "x")
 
 
 @pytest.fixture
@@ -32,14 +42,14 @@ def run(tmp_path):
     return run
 
 
-def start(tmp_path, *arguments, at_start="", **environment):
+def start(tmp_path, *arguments, at_start="", stderr=subprocess.PIPE, **environment):
     (tmp_path / "sitecustomize.py").write_text(at_start)
     paths = [str(tmp_path), *sys.path] if at_start else sys.path
     return subprocess.Popen(
         [sys.executable, "-m", "oobcodec", *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         encoding="utf-8",
         start_new_session=True,
@@ -214,6 +224,68 @@ def test_inspect_as_json_of_what_json_does_not_have(message, meta):
     result = CliRunner().invoke(cli.commands, ["inspect", "--json", str(message)])
     assert result.exit_code == 0
     json.loads(result.output, parse_constant=pytest.fail)
+
+
+# verify
+
+
+def test_verify(run, tmp_path):
+    path = tmp_path / "message.oob"
+    keyring = oobcodec.Keyring({"a": bytes(32)}, sign_with="a")
+    for options, text in (
+        ({}, "one whole message, without checksums "),
+        ({"checksum": True}, "each frame is what was written, by its checksum"),
+        ({"keyring": keyring}, "each frame is what was signed, by its digest; whose signature that is"),
+    ):
+        dump({"a": np.ones(1000)}, path, **options)
+        done = run("verify", path)
+        assert (done.returncode, done.stderr_text) == (0, "")
+        assert done.stdout_text.startswith(f"{path}: {text}")
+        assert done.stdout_text.count("\n") == 1
+
+
+def test_verify_of_a_damaged_file(run, tmp_path):
+    path = tmp_path / "message.oob"
+    dump({"a": np.ones(1000)}, path, checksum=True)
+    data = bytearray(path.read_bytes())
+    for changed, text in (
+        (data[:-1] + b"!", "frame 2 is not what was written: its xxh3_64 digest is another"),
+        (data[:-1], "the message has "),
+        (b"", "the file is empty"),
+        (b"\x80\x05N.", "not an oobcodec message: by its first bytes the file is a pickle"),
+    ):
+        path.write_bytes(changed)
+        done = run("verify", path)
+        assert (done.returncode, done.stdout_text) == (1, "")
+        assert done.stderr_text.startswith(f"Error: {path}: {text}")
+        assert done.stderr_text.count("\n") == 1
+
+
+def test_verify_executes_nothing_and_prints_names_as_they_are(run, tmp_path):
+    path = tmp_path / "\x1b[31mred"
+    dump(Opener(str(tmp_path / "executed")), path)
+    done = run("verify", path)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout_text
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_verify_shows_on_a_terminal_how_far_it_is_with_a_long_file(tmp_path, long):
+    path = tmp_path / "message.oob"
+    dump(np.ones(1000), path, checksum=True)
+    at_start = "import oobcodec.cli; oobcodec.cli._LONG = 1000" if long else ""
+    near, far = os.openpty()
+    with start(tmp_path, "verify", path, at_start=at_start, stderr=far, TERM="xterm") as process:
+        os.close(far)
+        assert "checksum" in process.stdout.read()
+        shown = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while data := os.read(near, 1000):
+                shown += data
+    os.close(near)
+    assert process.returncode == 0
+    assert (b"8.1/8.1 kB" in shown or b"8.0/8.0 kB" in shown) == long
 
 
 def test_reader_that_has_seen_enough(tmp_path, message):
