@@ -28,7 +28,7 @@ from oobcodec.sharing import place
 
 if TYPE_CHECKING:
     from oobcodec.auth import Keyring
-    from oobcodec.engine import Chunk
+    from oobcodec.engine import Chunk, Watch
     from oobcodec.header import Placement
 
 _FEW: Final = 16
@@ -130,6 +130,28 @@ def dumps(  # noqa: PLR0911  # the common messages pass through with few calls
     return [first.toreadonly(), memoryview(stream)]
 
 
+def dumps_watched(obj: object, watch: Watch, *, copy: bool = False) -> list[memoryview]:
+    """Do what `dumps` does, and call `watch` with each piece of a pickle stream, of 64 KiB or more, once it is written.
+
+    That is what lets other threads run: within `dumps` they wait until it has finished. To give up, `watch` raises
+    something that is no `Exception`.
+    """
+    serializers = REGISTRY.serializers
+    frames = _dump_alone(obj) if type(obj) in _alone or serializers else None
+    if frames is not None:
+        return _snapshots(frames) if copy else frames
+    dump, chunks, buffers, _, _ = new_engine(watch=watch)
+    try:
+        dump(obj)
+    except Exception as error:  # noqa: BLE001  # as in `dumps`
+        return _dump_by_value(obj, error, watch, copy=copy)
+    if REGISTRY.outdated() or REGISTRY.serializers is not serializers:
+        return dumps_watched(obj, watch, copy=copy)
+    if names_what_goes_by_value(chunks):
+        return _dump_by_value(obj, None, watch, copy=copy)
+    return _message("pickle", None, chunks, buffers, copy=copy)
+
+
 def _first_frame(length: int) -> memoryview:
     first = memoryview(headers.encode("pickle", None, (length,), 1, ()))
     if length < SMALL:
@@ -137,11 +159,11 @@ def _first_frame(length: int) -> memoryview:
     return first
 
 
-def _dump_by_value(obj: object, error: Exception | None, *, copy: bool) -> list[memoryview]:
+def _dump_by_value(obj: object, error: Exception | None, watch: Watch | None = None, *, copy: bool) -> list[memoryview]:
     """Pickle what pickle refused with `error`, or what only cloudpickle sends right."""
     if error is None or (refused(error) and not isinstance(error, RecursionError | MemoryError)):
         try:
-            chunks, buffers = dump_by_value(obj)
+            chunks, buffers = dump_by_value(obj, watch)
         except Exception as final:  # noqa: BLE001  # raised again below
             error = final
         else:

@@ -1,0 +1,395 @@
+"""Connections in asyncio: two sides that have agreed on the format of messages, and on their order.
+
+They say to each other what those of `oobcodec.sockets` say, so that either side may be one of the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from oobcodec.addresses import parse, peer_of
+from oobcodec.aio.coding import aside, manner
+from oobcodec.aio.dialling import dial
+from oobcodec.aio.lines import Line, assemble, transmit
+from oobcodec.auth import Session, session_nonces
+from oobcodec.connections import HELLO_TIMEOUT
+from oobcodec.errors import AuthenticationError, DecodeError, EncodeError, IntegrityError, PoisonedError
+from oobcodec.handshake import no_hello
+from oobcodec.header import read
+from oobcodec.hello import new_hello
+from oobcodec.integrity import check
+from oobcodec.policy import TRUSTED
+from oobcodec.transfer import tell
+from oobcodec.wire import Receiver, parts
+
+if TYPE_CHECKING:
+    import ssl as tls
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from oobcodec.addresses import Address
+    from oobcodec.aio.budget import Budget
+    from oobcodec.aio.coding import Manner
+    from oobcodec.auth import Keyring
+    from oobcodec.buffers import Buffer
+    from oobcodec.hello import Hello
+    from oobcodec.limits import Limits
+    from oobcodec.policy import Policy
+
+
+class Connection:
+    """Messages both ways over a stream whose other side is a connection too: of this class, or of `oobcodec.sockets`.
+
+    `connect` and `start_server` make them. One task at a time sends and one receives; others wait for their turn. A
+    connection that stops inside a message, or gets a message that its peer has not sent in this place, is poisoned, and
+    of no more use.
+
+    Iterating over it (``async for``) yields objects until the peer has closed the connection.
+
+    Attributes
+    ----------
+    peer : str
+        Address of the other side, for people.
+    """
+
+    def __init__(
+        self, line: Line, peer: str, agreed: Manner, hellos: tuple[Hello, Hello], budget: Budget | None = None
+    ) -> None:
+        ours, theirs = hellos
+        self.peer = peer
+        self._role = "server" if ours.listening else "client"
+        self._line = line
+        self._manner = agreed
+        self._budget = budget
+        self._session = None
+        if agreed.keyring is not None:
+            nonces = session_nonces(ours.nonce, theirs.nonce, listening=ours.listening)
+            self._session = Session(agreed.keyring, *nonces)
+        self._sending = asyncio.Lock()
+        self._receiving = asyncio.Lock()
+        self._receiver = Receiver(limits=agreed.limits, keyring=agreed.keyring, session=self._session)
+        self._arrived: list[memoryview] | None = None
+        self._claimed = 0
+        self._sent = 0
+        self._received = 0
+        # Why nothing more can be sent, or received, if so.
+        self._cannot_send = ""
+        self._cannot_recv = ""
+
+    async def send(self, obj: object) -> int:
+        """Send an object, without copying its data.
+
+        It must not change until this returns: a pickle stream of more than 1 MiB is made by a thread. Then the system
+        has taken all of it, so that a peer that is slow to receive makes this wait.
+
+        Returns
+        -------
+        int
+            Bytes sent.
+
+        Raises
+        ------
+        EncodeError
+            Of `oobcodec.dumps`, or the keyring only verifies; nothing has been sent.
+        PoisonedError
+            The connection has stopped inside a message, or refused one.
+        OSError
+            The connection is lost, or closed; `TimeoutError` after `timeout` seconds. It is poisoned, as it is where
+            this is cancelled, unless nothing has been sent yet.
+        """
+        return await self._send(self._manner.encode, obj)
+
+    async def send_frames(self, frames: Sequence[Buffer]) -> int:
+        """Send a message that is encoded already, as `oobcodec.dumps` returns it.
+
+        Raises
+        ------
+        HeaderError
+            The frames are not one whole message; nothing has been sent.
+        PoisonedError, OSError
+            As for `send`.
+        """
+        return await self._send(_unchanged, frames)
+
+    async def recv(self) -> Any:
+        """Receive an object, into memory that it then lies in.
+
+        One that is cancelled loses nothing: what has arrived so far is there for the next one. It may come to the same
+        object again, where it was cancelled while a thread rebuilt that.
+
+        Raises
+        ------
+        EOFError
+            The connection was closed, after the last message.
+        AuthenticationError, IntegrityError
+            The message is not the next one that the peer has sent; both directions are poisoned.
+        TruncatedError, HeaderError, LimitError
+            It ends in the middle, is none, or is over a limit; receiving is poisoned, with a keyring both directions.
+        DecodeError
+            Any other of `oobcodec.loads`; the next message can be received all the same.
+        PoisonedError
+            The connection has stopped inside a message, or refused one.
+        OSError
+            The connection is lost, or was closed before; `TimeoutError` after `timeout` seconds, which loses nothing
+            either.
+        """
+        return await self._recv(self._manner.decode)
+
+    async def recv_frames(self) -> list[memoryview]:
+        """Receive a message without decoding it, into memory that is writable and aligned but for the first frame.
+
+        Raises
+        ------
+        EOFError, DecodeError, PoisonedError, OSError
+            As for `recv`.
+        """
+        frames: list[memoryview] = await self._recv(self._checked)
+        return frames
+
+    async def _checked(self, frames: list[memoryview]) -> list[memoryview]:
+        header = read(bytes(frames[0]), self._manner.limits)
+        work = partial(check, header, frames[1:], self._manner.keyring)
+        await aside(work, 0 if header.digests is None else sum(header.lengths))
+        return frames
+
+    async def _send(self, code: Callable[[Any], Awaitable[Sequence[Buffer]]], obj: object) -> int:
+        async with self._sending:
+            try:
+                self._check(self._cannot_send)
+                nbytes = await self._transmit(await code(obj))
+            except BaseException as error:
+                tell(error, f"to {self.peer}, message {self._sent + 1}")
+                raise
+            self._sent += 1
+            return nbytes
+
+    async def _transmit(self, frames: Sequence[Buffer]) -> int:
+        whole = parts(frames)
+        if self._session is None:
+            return await transmit(self._line, whole, self._stop_sending)
+        try:
+            sealed = await aside(partial(self._session.seal, frames), sum(map(len, whole)))
+            return await transmit(self._line, parts(sealed), self._stop_sending)
+        except EncodeError:
+            raise
+        except BaseException as error:
+            # Its number is taken: the peer would refuse the next one.
+            self._abandon(f"could not send a message: {type(error).__name__}")
+            raise
+
+    async def _recv(self, code: Callable[[list[memoryview]], Awaitable[Any]]) -> Any:
+        async with self._receiving:
+            number = self._received + 1
+            try:
+                self._check(self._cannot_recv)
+                frames = await self._whole()
+                obj = await code(frames)
+            except asyncio.CancelledError:
+                raise  # what has arrived is for the next one
+            except BaseException as error:
+                self._judge(error)
+                tell(error, f"from {self.peer}, message {number}")
+                raise
+            self._next()
+            return obj
+
+    async def _whole(self) -> list[memoryview]:
+        """Receive the rest of the message that is next."""
+        if self._arrived is None:
+            self._arrived = await assemble(self._line, self._receiver, self._admit)
+        return self._arrived
+
+    async def _admit(self, nbytes: int) -> None:
+        if self._budget is not None and not self._claimed:
+            await self._budget.claim(nbytes)
+            self._claimed = nbytes
+
+    def _next(self) -> None:
+        self._received += 1
+        self._arrived = None
+        self._release()
+
+    def _release(self) -> None:
+        if self._budget is not None and self._claimed:
+            self._budget.release(self._claimed)
+            self._claimed = 0
+
+    def _judge(self, error: BaseException) -> None:
+        """Decide what can still be done after a message could not be received."""
+        # What arrives is signed: whoever changes it is on the way of what leaves, too.
+        tampered = self._session is not None and self._arrived is None and isinstance(error, DecodeError)
+        if tampered or isinstance(error, AuthenticationError | IntegrityError):
+            self._abandon(f"refused a message: {type(error).__name__}")
+        elif self._arrived is not None:
+            self._next()
+        elif self._receiver.started and not isinstance(error, TimeoutError | PoisonedError):
+            progress = self._receiver.describe()
+            self._cannot_recv = f"stopped inside a message: {progress}, then {type(error).__name__}"
+            self._line.refuse()
+            self._release()
+
+    def _stop_sending(self, reason: str) -> None:
+        self._cannot_send = reason
+        self._line.end()
+
+    def _abandon(self, reason: str) -> None:
+        self._cannot_send = self._cannot_send or reason
+        self._cannot_recv = self._cannot_recv or reason
+        self._line.end()
+        self._line.refuse()
+        self._arrived = None
+        self._release()
+
+    def _check(self, stopped: str) -> None:
+        if self.closed:
+            raise OSError(errno.EBADF, f"the connection with {self.peer} is closed")
+        if stopped:
+            message = f"this connection {stopped}; close it and connect again"
+            raise PoisonedError(message)
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that each wait for the peer may last, ``None`` for ever."""
+        return self._line.timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        if seconds is not None and not seconds > 0:
+            message = f"timeout={seconds} leaves no time; None is for ever"
+            raise ValueError(message)
+        self._line.timeout = seconds
+
+    @property
+    def closed(self) -> bool:
+        """Whether this side has closed the connection."""
+        return self._line.closed
+
+    def close(self) -> None:
+        """Close the connection, also under tasks that wait for the peer; more than once does no harm."""
+        if not self.closed:
+            self._line.close()
+            self._release()
+
+    async def wait_closed(self) -> None:
+        """Wait until tasks that were sending or receiving have noticed."""
+        async with self._sending, self._receiving:
+            pass
+
+    async def aclose(self) -> None:
+        """Close it, and wait until that is done."""
+        self.close()
+        await self.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.recv()
+        except EOFError:
+            raise StopAsyncIteration from None
+
+    def __repr__(self) -> str:
+        what = "closed" if self.closed else f"{self._role} of"
+        return f"<Connection, {what} {self.peer}: {self._sent} sent, {self._received} received>"
+
+
+async def greet(line: Line, agreed: Manner, *, listening: bool, seconds: float | None) -> tuple[Hello, Hello]:
+    """Exchange hellos in so many seconds, after the handshake of TLS, and return ours and theirs.
+
+    Raises
+    ------
+    HeaderError, AuthenticationError, TruncatedError, OSError
+        As for `oobcodec.handshake.exchange`; `TimeoutError` if it takes longer.
+    """
+    ours = new_hello(listening=listening, signing=agreed.keyring is not None)
+    try:
+        async with asyncio.timeout(seconds):
+            return ours, await line.greet(ours)
+    except TimeoutError as error:
+        raise TimeoutError(no_hello(seconds)) from error
+
+
+async def connect(  # noqa: PLR0913  # each is a choice of its own
+    address: Address,
+    *,
+    timeout: float | None = None,  # noqa: ASYNC109  # of the connection's whole life
+    ssl: tls.SSLContext | None = None,
+    server_hostname: str | None = None,
+    policy: Policy = TRUSTED,
+    limits: Limits | None = None,
+    keyring: Keyring | None = None,
+    checksum: bool = False,
+    hello_timeout: float | None = HELLO_TIMEOUT,
+    **options: Any,
+) -> Connection:
+    """Connect to what `start_server`, or `oobcodec.sockets.listen`, has made somewhere.
+
+    Parameters
+    ----------
+    address
+        ``("host", port)``, ``"host:port"``, or the path of a Unix socket.
+    timeout
+        Seconds to connect, and later for each wait for the peer; ``None`` is for ever.
+    ssl
+        For TLS.
+    server_hostname
+        Whom the certificate of the server must be for; the host of `address` by default.
+    policy, limits
+        What is accepted from the peer, as for `oobcodec.loads`.
+    keyring
+        Signs and verifies all messages; the peer needs one with the same keys. It proves who the peer is, and hides
+        nothing: that is what TLS is for.
+    checksum
+        As for `oobcodec.dumps`.
+    hello_timeout
+        Seconds that the peer has for its hello, and before that for the handshake of TLS.
+    **options
+        Other options of `oobcodec.Codec`.
+
+    Raises
+    ------
+    ValueError
+        The address is none, or `server_hostname` is given without `ssl`.
+    HeaderError
+        The peer is no connection of ours, or one of another message format version.
+    AuthenticationError
+        One side has a keyring and the other has not.
+    TruncatedError
+        The peer has closed the connection before its hello was complete.
+    OSError
+        There is nobody, or TLS fails; `TimeoutError` included.
+    """
+    where = parse(address)
+    if server_hostname is not None and ssl is None:
+        message = "server_hostname= is for TLS: give ssl= too"
+        raise ValueError(message)
+    agreed = manner(policy, limits, keyring, checksum=checksum, options=options)
+    async with asyncio.timeout(timeout):
+        sock = await dial(where)
+    try:
+        peer = peer_of(sock)
+        if ssl is not None:
+            name = where[0] if server_hostname is None and not isinstance(where, str) else server_hostname
+            sock = ssl.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+        line = Line(sock)
+        seconds = min((each for each in (timeout, hello_timeout) if each is not None), default=None)
+        hellos = await greet(line, agreed, listening=False, seconds=seconds)
+    except BaseException as error:
+        sock.close()
+        tell(error, f"from {address}")
+        raise
+    line.timeout = timeout
+    return Connection(line, peer, agreed, hellos)
+
+
+async def _unchanged(frames: Any) -> Any:
+    return frames
