@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import imports, libraries, memory, report, transport, trust, workloads
+from benchmarks import asynchronous, files, imports, libraries, memory, processes, report, transport, trust, workloads
 from benchmarks.timing import FULL, QUICK, settle_allocator
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Result]]] = {
     **{name: partial(libraries.measure, name) for name in libraries.WORKLOADS},
     "memory": memory.measure,
     "socket": transport.measure,
+    "asyncio": asynchronous.measure,
+    "files": files.measure,
     "trust": trust.measure,
+    "processes": processes.measure,
     "import": imports.measure,
 }
 

@@ -37,10 +37,11 @@ from oobcodec.registry import (
 )
 
 if TYPE_CHECKING:
-    from oobcodec import sockets
+    from oobcodec import aio, sockets
     from oobcodec.auth import Keyring
     from oobcodec.encoded import Encoded
     from oobcodec.explanation import explain
+    from oobcodec.files import dump, load
     from oobcodec.inspection import inspect
     from oobcodec.machine import DATA
     from oobcodec.wire import Receiver
@@ -69,9 +70,12 @@ __all__ = [
     "RegistryError",
     "Serializer",
     "TruncatedError",
+    "aio",
+    "dump",
     "dumps",
     "explain",
     "inspect",
+    "load",
     "loads",
     "pack",
     "pack_into",
@@ -95,8 +99,11 @@ _LAZY = {
     "Encoded": "oobcodec.encoded",
     "Keyring": "oobcodec.auth",
     "Receiver": "oobcodec.wire",
+    "aio": "oobcodec.aio",
+    "dump": "oobcodec.files",
     "explain": "oobcodec.explanation",
     "inspect": "oobcodec.inspection",
+    "load": "oobcodec.files",
     "sockets": "oobcodec.sockets",
 }
 

@@ -1,0 +1,46 @@
+"""Child processes, for tests of what they exchange."""
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+MIB = 1 << 20
+LONG = 60  # seconds: nothing here takes that long
+METHODS = multiprocessing.get_all_start_methods()
+CONTEXTS = [pytest.param(multiprocessing.get_context(method), id=method) for method in METHODS]
+
+
+def started(context, function, *arguments, without=()):
+    """Start a process, in which connections that only the parent should have are closed."""
+    inherited = without if context.get_start_method() == "fork" else ()
+    process = context.Process(target=call_without, args=(inherited, function, *arguments))
+    process.start()
+    return process
+
+
+def call_without(connections, function, *arguments):
+    for connection in connections:
+        connection.close()
+    function(*arguments)
+
+
+def finished(process):
+    process.join(LONG)
+    return process.exitcode
+
+
+def kill(process):
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(LONG)
+
+
+class Refuses:
+    def __reduce__(self):
+        return Refuses._rebuild, ()
+
+    @staticmethod
+    def _rebuild():
+        message = "not here"
+        raise LookupError(message)
