@@ -274,7 +274,8 @@ class Connection:
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Tell whether a message, or the end of the connection, begins to arrive within `timeout` seconds.
 
-        `fileno` cannot tell alone: what came together with the last message has left the socket already.
+        `fileno` cannot tell alone: what came together with the last message has left the socket already. With TLS this
+        is true also for what is no message, as a ticket for the next session.
         """
         if self._inbox.waiting or (hasattr(self._sock, "pending") and self._sock.pending()):
             return True

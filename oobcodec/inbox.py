@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 AHEAD: Final = 64 * 1024
-"""Bytes that are read ahead: a small message takes one call of the system, and of a large one this much is copied."""
+"""Bytes that are read ahead: a small message takes one call of the system, and of a large one few are copied."""
 
 
 class Inbox:

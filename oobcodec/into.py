@@ -156,10 +156,11 @@ class _Twin:
         self._lent: Collection[int] = ()
         pairs = [*_pairs(into, into)]
         for pair in pairs:
-            why = _obstacle(*pair)
+            owner = _owner(pair.step)
+            why = _obstacle(owner.obj, *pair)
             if why:
-                owner = class_name(type(pair.step.parts[-1].obj))
-                message = f"into={pair.step.path} cannot be received into: the memory of a {owner} there {why}"
+                name = class_name(type(owner.obj))
+                message = f"into={owner.path} cannot be received into: the memory of a {name} there {why}"
                 raise ValueError(message)
         if not pairs and not isinstance(into, _CONTAINERS):
             message = f"into= cannot be received into: there is no memory in a {class_name(type(into))}"
@@ -200,9 +201,16 @@ class _Twin:
         return self._into
 
 
-def _obstacle(step: Step, here: _Dense, again: _Dense) -> str | None:
+def _owner(step: Step) -> Step:
+    """Return whose memory it is: of what a reducer says, the object that was reduced."""
+    while step.parent is not None and isinstance(step.obj, (PickleBuffer, *_CONTAINERS)):
+        step = step.parent
+    return step
+
+
+def _obstacle(owner: object, step: Step, here: _Dense, again: _Dense) -> str | None:
     """Return why an array cannot be received into, if so; `again` is the same of a second look."""
-    if here.readonly or (type(step.obj) is PickleBuffer and not isinstance(step.parts[-1].obj, _OWNERS)):
+    if here.readonly or (type(step.obj) is PickleBuffer and not isinstance(owner, _OWNERS)):
         return "cannot be written to"
     if here.place != again.place:
         return "is made anew each time that it is sent"

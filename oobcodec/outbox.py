@@ -164,6 +164,7 @@ class Outbox:
         return nbytes
 
     def _stop(self, error: BaseException) -> None:
+        self._owed = 0
         # Its number is taken: the peer would refuse the next one.
         if self._session is not None and self._sock.fileno() >= 0:
             abandon(self._sock, f"this connection could not send a message: {type(error).__name__}")

@@ -14,6 +14,7 @@ import trustme
 
 import oobcodec
 from oobcodec.auth import Keyring
+from oobcodec.buffers import address
 from oobcodec.codec import dumps
 from oobcodec.connecting import connect
 from oobcodec.connections import Connection
@@ -33,7 +34,7 @@ from oobcodec.hello import HELLO_SIZE, Hello
 from oobcodec.limits import Limits
 from oobcodec.packed import pack
 from oobcodec.policy import DATA
-from oobcodec.transfer import recv, recv_frames, send
+from oobcodec.transfer import recv, recv_frames
 
 MIB = 1 << 20
 LARGE = 16 * MIB  # no socket here holds that much without a reader
@@ -200,6 +201,136 @@ def test_another_process_answers_signed_messages():
                 np.testing.assert_array_equal(got["values"], values)
         assert "40 sent, 40 received" in process.stdout.readline()
     assert process.returncode == 0
+
+
+# Many, and into what is there
+
+
+def test_many_objects_arrive_in_order_both_ways(pair, pool):
+    for here, there in (pair, pair[::-1]):
+        objects = [(number, np.full(number * 37 % 20_000, number)) for number in range(300)]
+        sending = pool.submit(here.send_many, iter(objects))
+        for number, values in objects:
+            got = there.recv()
+            assert got[0] == number
+            np.testing.assert_array_equal(got[1], values)
+        assert sending.result() > sum(values.nbytes for _, values in objects)
+        assert here.stats.sent.messages >= 300
+
+
+def test_objects_are_received_into_others(pair, pool):
+    client, server = pair
+    for size in (10, 10, 1000, 300_000):
+        into, obj = {"values": np.zeros(size), "n": 1}, {"values": np.arange(float(size)), "n": 1}
+        sending = pool.submit(client.send, obj)
+        assert server.recv(into=into) is into
+        sending.result()
+        np.testing.assert_array_equal(into["values"], obj["values"])
+        client.send({"n": 1})
+        client.send("next")
+        with pytest.raises(
+            DecodeError, match=r"message \d+: what arrives does not fit into=: \['values'\] on one side"
+        ):
+            server.recv(into=into)
+        np.testing.assert_array_equal(into["values"], obj["values"])
+        assert server.recv() == "next"
+
+
+def test_a_buffer_that_is_too_small_leaves_the_connection_usable(pair, pool):
+    client, server = pair
+    sending = pool.submit(client.send, np.arange(100_000))
+    with pytest.raises(LimitError, match=r"message 1: into= is .* bytes too small"):
+        server.recv(into=bytearray(1000))
+    sending.result()
+    client.send(np.arange(1000))
+    memory = bytearray(10_000)
+    assert np.shares_memory(server.recv(into=memory), np.frombuffer(memory, "u1"))
+    with pytest.raises(ValueError, match="is read-only"):
+        server.recv(into=memoryview(b"read-only"))
+    client.send("next")
+    assert server.recv() == "next"
+
+
+def test_damage_changes_nothing_that_is_received_into(middle):
+    (message,) = middle.sent(np.arange(1000))
+    middle.far.sendall(message[:-1] + b"\xff")
+    into = np.zeros(1000, int)
+    with pytest.raises(IntegrityError, match="frame 2 is not what was sent"):
+        middle.server.recv(into=into)
+    assert not into.any()
+
+
+@pytest.mark.parametrize("size", [10, 100_000, 2 * MIB])
+def test_progress_ends_with_all_of_the_message(pair, pool, size):
+    client, server = pair
+    for _ in range(2):
+        told_there, told_here = [], []
+        sending = pool.submit(client.send, [bytes(size)], progress=lambda *numbers, to=told_there: to.append(numbers))
+        assert server.recv(progress=lambda *numbers, to=told_here: to.append(numbers)) == [bytes(size)]
+        total = sending.result()
+        for told in (told_there, told_here):
+            assert told == sorted(told)
+            assert told[-1] == (total, total)
+            assert {of for _, of in told} == {total}
+
+
+def test_frames_are_frames_also_of_messages_that_are_known(pair):
+    client, server = pair
+    for _ in range(3):
+        client.send({"a": 1})
+        first, stream = server.recv_frames()
+        assert isinstance(first, memoryview)
+        assert isinstance(stream, memoryview)
+        assert not stream.readonly
+        assert address(stream) % 64 == 0
+        assert stream == dumps({"a": 1})[1]
+
+
+def test_poll_knows_what_was_read_ahead(pair):
+    client, server = pair
+    server.send("so that no ticket of TLS is on its way")
+    client.recv()
+    assert not server.poll()
+    assert not server.poll(SHORT)
+    client.send_many([1, 2, 3])
+    assert server.poll(60)
+    assert server.recv() == 1
+    for number in (2, 3):
+        assert server.poll()
+        assert server.poll(None)
+        assert server.recv() == number
+    assert not server.poll()
+    client.close()
+    assert server.poll(60)
+    with pytest.raises(EOFError):
+        server.recv()
+    assert server.poll()
+
+
+def test_both_sides_count_the_same(pair, pool):
+    client, server = pair
+    objects = [{"a": 1}, {"b": 2}, np.arange(1000), "text", b"bytes", [bytes(5_000_000)], np.arange(3000)[::3]]
+    for obj in objects:
+        sending = pool.submit(client.send, obj)
+        server.recv()
+        sending.result()
+    sending = pool.submit(client.send_many, objects)
+    for _ in objects:
+        server.recv()
+    sending.result()
+    client.send_frames(dumps({"a": 1}))
+    server.recv()
+    sent, received = client.stats.sent, server.stats.received
+    assert sent.messages == received.messages == 15
+    assert sent.out_of_band_bytes == received.out_of_band_bytes == 2 * (8000 + 4 + 5 + 5_000_000 + 8000)
+    assert sent.in_band_bytes == received.in_band_bytes > 0
+    assert sent.copied_bytes == 2 * 8000
+    assert received.copied_bytes > 0
+    for traffic in (sent, received):
+        assert traffic.coding_seconds > 0
+        assert traffic.wire_seconds > 0
+    assert client.stats.received.messages == server.stats.sent.messages == 0
+    assert client.stats.fallbacks == {}
 
 
 # The hello
@@ -785,156 +916,20 @@ def test_a_connection_shows_what_it_is(plain):
     assert repr(server) == "<Connection, closed an unnamed socket: 0 sent, 1 received>"
 
 
+def test_sockets_of_other_families_have_no_options_that_we_know(pool, keep):
+    # As whoever made the socket calls it.
+    ends = [socket.socket(socket.AF_UNSPEC, socket.SOCK_STREAM, fileno=end.detach()) for end in socket.socketpair()]
+    client, server = map(keep, opened(ends, pool))
+    client.send("hello")
+    assert server.recv() == "hello"
+
+
 def test_small_messages_are_not_held_back(request, pool, keep):
     client, server = over("tcp", request)
     assert not client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     for side in map(keep, opened((client, server), pool)):
         with socket.socket(fileno=os.dup(side.fileno())) as sock:
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-
-
-# Connecting
-
-
-@contextlib.contextmanager
-def accepting(server, pool, **options):
-    """Let one client connect to a listening socket, for whom the block is."""
-
-    def accept():
-        sock = server.accept()[0]
-        if "ssl" in options:
-            sock = options["ssl"].wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        with Connection(sock, role="server") as connection:
-            connection.send(connection.recv())
-            with contextlib.suppress(EOFError):
-                connection.recv()
-
-    with server:
-        accepted = pool.submit(accept)
-        yield accepted
-
-
-def test_connect_takes_hosts_and_ports(pool):
-    for write in ("{}:{}".format, lambda *address: address):
-        server = socket.create_server(("127.0.0.1", 0))
-        with accepting(server, pool), connect(write(*server.getsockname()), timeout=60) as connection:
-            assert connection.timeout == 60
-            connection.send("hello")
-            assert connection.recv() == "hello"
-
-
-def test_connect_takes_paths(pool, tmp_path):
-    path = tmp_path / "oob"
-    for write in (lambda: path, lambda: str(path), lambda: f"unix:{path}"):
-        server = socket.socket(socket.AF_UNIX)
-        server.bind(str(path))
-        server.listen()
-        with accepting(server, pool), connect(write(), timeout=60) as connection:
-            assert connection.peer == f"unix:{path}"
-            connection.send("hello")
-            assert connection.recv() == "hello"
-        path.unlink()
-
-
-def test_connect_finds_nobody(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = server.getsockname()
-    with pytest.raises(ConnectionRefusedError):
-        connect(address)
-    with pytest.raises(FileNotFoundError):
-        connect(tmp_path / "nobody")
-
-
-@pytest.mark.parametrize("options", [{"timeout": SHORT}, {"hello_timeout": SHORT}])
-def test_connect_does_not_wait_for_ever_for_a_hello(options):
-    with (
-        socket.create_server(("127.0.0.1", 0)) as server,
-        pytest.raises(TimeoutError, match=r"no hello within 0\.05 s"),
-    ):
-        connect(server.getsockname(), **options)
-
-
-def test_connect_closes_the_socket_where_the_hello_fails(pool):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        opening = pool.submit(connect, server.getsockname())
-        with server.accept()[0] as sock:
-            send(sock, "bare")
-            with pytest.raises(HeaderError, match="It sends bare messages"):
-                opening.result()
-            sock.settimeout(60)
-            assert len(sock.recv(100)) == HELLO_SIZE
-            # Or a reset, since it was not interested in all that we have sent.
-            with contextlib.suppress(ConnectionResetError):
-                assert sock.recv(1) == b""
-
-
-def test_connect_shows_wrong_options_before_it_connects():
-    address = ("127.0.0.1", 1)
-    with pytest.raises(ValueError, match="server_hostname= is for TLS: give ssl= too"):
-        connect(address, server_hostname="peer.example")
-    with pytest.raises(TypeError, match="no_such_option"):
-        connect(address, no_such_option=1)
-    with pytest.raises(ValueError, match="is no address"):
-        connect("localhost")
-
-
-@pytest.mark.parametrize("named", [False, True])
-def test_tls_checks_the_name_of_the_server(pool, authority, named):
-    # By default that of the address.
-    trusting, serving = contexts(authority, "peer.example" if named else "127.0.0.1")
-    options = {"ssl": trusting, "timeout": 60, **({"server_hostname": "peer.example"} if named else {})}
-    server = socket.create_server(("127.0.0.1", 0))
-    with accepting(server, pool, ssl=serving), connect(server.getsockname(), **options) as connection:
-        connection.send("hello")
-        assert connection.recv() == "hello"
-    server = socket.create_server(("127.0.0.1", 0))
-    with accepting(server, pool, ssl=serving) as accepted:
-        options["server_hostname"] = "other.example"
-        with pytest.raises(ssl.SSLCertVerificationError):
-            connect(server.getsockname(), **options)
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            accepted.result()
-
-
-def test_tls_over_a_unix_socket_wants_a_name(pool, authority, tmp_path):
-    trusting, serving = contexts(authority)
-    path = tmp_path / "oob"
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    server.listen()
-    with accepting(server, pool, ssl=serving) as accepted:
-        with pytest.raises(ValueError, match="server_hostname"):
-            connect(path, ssl=trusting)
-        with pytest.raises((OSError, DecodeError)):
-            accepted.result()
-    path.unlink()
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    server.listen()
-    with (
-        accepting(server, pool, ssl=serving),
-        connect(path, ssl=trusting, server_hostname="peer.example", timeout=60) as connection,
-    ):
-        connection.send("hello")
-        assert connection.recv() == "hello"
-
-
-def test_tls_with_a_server_without_it_is_an_error(pool, authority):
-    server = socket.create_server(("127.0.0.1", 0))
-    with accepting(server, pool) as accepted:
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            connect(server.getsockname(), ssl=contexts(authority)[0], timeout=60)
-        with pytest.raises(HeaderError, match="It sends TLS: give ssl= on this side too"):
-            accepted.result()
-
-
-def test_no_tls_with_a_server_of_it_is_an_error(pool, authority):
-    server = socket.create_server(("127.0.0.1", 0))
-    with accepting(server, pool, ssl=contexts(authority)[1]) as accepted:
-        with pytest.raises((HeaderError, TruncatedError, ConnectionError)):
-            connect(server.getsockname(), timeout=60)
-        with pytest.raises(ssl.SSLError):
-            accepted.result()
 
 
 def test_the_facade_knows_connections():

@@ -1,5 +1,6 @@
 import gc
 import itertools
+import threading
 import weakref
 from pickle import PickleBuffer
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oobcodec.buffers import Extent, address, flat
-from oobcodec.sharing import place
+from oobcodec.sharing import COPIED, place
 
 
 def view(array):
@@ -271,6 +272,37 @@ def test_extent_as_large_as_its_home():
     frames, placements = place([gappy, view(array)], 1)
     assert memory_of(frames) == [(array.ctypes.data, 32008)]
     assert placements == ((1, 0, 32008, False),) * 2
+
+
+# What that costs
+
+
+def copied_by(views):
+    """Return how many bytes `place` has copied."""
+    before = COPIED.nbytes
+    place(views, 1)
+    return COPIED.nbytes - before
+
+
+def test_bytes_that_are_copied_are_counted():
+    array = np.arange(4000)
+    assert copied_by([view(array)]) == 0
+    assert copied_by([view(array[:3000]), view(array[1000:])]) == 0
+    assert copied_by([extent(array, step=4)[0]]) == 8000
+    assert copied_by([extent(array, step=4)[0], extent(array[1:], step=2)[0]]) == 24_000
+    assert copied_by([view(array), extent(array[100:], step=4)[0]]) == 0
+    memory = aligned(64 + 4096, 0)
+    assert copied_by([view(memory[1:]), view(memory[64:].view(np.float64))]) == 64 + 4095
+
+
+def test_each_thread_counts_its_own():
+    before = COPIED.nbytes
+    counted = []
+    thread = threading.Thread(target=lambda: counted.append(copied_by([extent(np.arange(4000), step=4)[0]])))
+    thread.start()
+    thread.join()
+    assert counted == [8000]
+    assert COPIED.nbytes == before
 
 
 # Anything

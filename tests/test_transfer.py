@@ -281,6 +281,16 @@ def test_short_writes_and_reads(monkeypatch, lengths, at_once):
         assert sent.result() == pack(frames).nbytes
 
 
+def test_short_writes_of_a_small_message(plain, pool):
+    sender, receiver = plain
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    sender.settimeout(60)
+    frames = message(60_000)
+    sent = pool.submit(send_frames, sender, frames)
+    assert recv_frames(receiver) == frames
+    assert sent.result() == pack(frames).nbytes
+
+
 def test_frames_land_in_the_callers_memory(pair, pool):
     values, target = np.random.default_rng(0).random(100_000), np.empty(100_000)
     sent = pool.submit(send, pair[0], {"values": values})
@@ -307,6 +317,99 @@ def test_a_non_blocking_socket_is_refused(plain):
         send(plain[0], 1)
     with pytest.raises(ValueError, match="the socket is non-blocking: call setblocking"):
         recv(plain[1])
+
+
+# Into what is there, and how far it is
+
+
+def test_objects_are_received_into_others(pair, pool):
+    values, target = np.random.default_rng(0).random(100_000), {"values": np.zeros(100_000), "n": 1}
+    for _ in range(2):
+        sent = pool.submit(send, pair[0], {"values": values, "n": 1})
+        assert recv(pair[1], into=target) is target
+        sent.result()
+        np.testing.assert_array_equal(target["values"], values)
+    memory = bytearray(MIB)
+    sent = pool.submit(send, pair[0], values)
+    assert np.shares_memory(recv(pair[1], into=memory), np.frombuffer(memory, "u1"))
+    sent.result()
+
+
+def test_into_and_allocate_are_one_too_many(plain):
+    with pytest.raises(ValueError, match="into= and allocate= both say where frames go"):
+        recv(plain[1], into=bytearray(5), allocate=lambda *_: None)
+
+
+@pytest.mark.parametrize("size", [10, 10_000, 100_000, 3 * MIB + 1])
+def test_progress_ends_with_all_of_the_message(pair, pool, size):
+    frames = dumps([np.zeros(size, "u1")])
+    for send_it, receive in ((send, recv), (send_frames, recv_frames)):
+        told_there, told_here = [], []
+        obj = frames if send_it is send_frames else [np.zeros(size, "u1")]
+        sent = pool.submit(send_it, pair[0], obj, progress=lambda *numbers, to=told_there: to.append(numbers))
+        receive(pair[1], progress=lambda *numbers, to=told_here: to.append(numbers))
+        total = sent.result()
+        assert total == pack(frames).nbytes
+        for told in (told_there, told_here):
+            assert told == sorted(told)
+            assert told[-1] == (total, total)
+            assert {of for _, of in told} == {total}
+            assert len(told) > 3 or size < 3 * MIB
+
+
+class EnoughError(Exception):
+    pass
+
+
+def enough(done, total):
+    if done > total // 2:
+        raise EnoughError
+
+
+def test_an_error_of_progress_while_sending_poisons(pair, pool):
+    sender, receiver = pair
+    received = pool.submit(recv, receiver)
+    with pytest.raises(EnoughError):
+        send(sender, np.zeros(LARGE, "u1"), progress=enough)
+    with pytest.raises(PoisonedError, match="bytes sent, then EnoughError; close it"):
+        send(sender, 1)
+    with pytest.raises(TruncatedError):
+        received.result()
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+def test_an_error_of_progress_while_receiving_poisons(pair, pool, size):
+    sender, receiver = pair
+    sent = pool.submit(send, sender, np.zeros(size, "u1"))
+    with pytest.raises(EnoughError):
+        recv(receiver, progress=enough)
+    with pytest.raises(PoisonedError, match="then EnoughError; close it"):
+        recv(receiver)
+    receiver.close()
+    with contextlib.suppress(OSError):
+        sent.result()
+
+
+def test_an_error_of_progress_behind_a_small_message_comes_too_late(plain):
+    sender, receiver = plain
+    with pytest.raises(EnoughError):
+        send(sender, "sent", progress=enough)
+    send(sender, "next")
+    assert [recv(receiver), recv(receiver)] == ["sent", "next"]
+
+
+def test_an_error_inside_of_a_message_says_how_far_it_got(plain):
+    sender, receiver = plain
+    part, frames = half(message(100_000)), message(100_000)
+    sender.sendall(part)
+    receiver.settimeout(SHORT)
+    with pytest.raises(TimeoutError) as caught:
+        recv(receiver)
+    assert caught.value.__notes__ == [f"{part.nbytes:,} of {pack(frames).nbytes:,} bytes received"]
+    sender.settimeout(SHORT)
+    with pytest.raises((TimeoutError, BrokenPipeError)) as caught:
+        send(sender, np.zeros(LARGE, "u1"))
+    assert isinstance(caught.value, BrokenPipeError) or "of 16,777," in caught.value.__notes__[0]
 
 
 # The end of the stream
