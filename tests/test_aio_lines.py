@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from oobcodec.aio.lines import Line, WriterLine, _fail, _wake, transmit
+from oobcodec.aio.lines import Line, WriterLine, _fail, transmit
 
 
 class Sock(socket.socket):
@@ -37,10 +37,33 @@ def test_what_waits_for_the_other_event_tries_again():
 def test_a_deadline_together_with_the_event_changes_nothing():
     async def main():
         done = asyncio.get_running_loop().create_future()
-        _wake(done)
+        done.set_result(None)
         _fail(done, 1)
-        _wake(done)
         assert done.result() is None
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_the_loop_does_not_turn_around_for_what_nobody_waits_for(ours):
+    async def main():
+        near, far = socket.socketpair()
+        near.setblocking(False)  # noqa: FBT003
+        with far:
+            line, calls = Line(near, ours=ours), []
+            wake = line._wake
+            line._wake = lambda event: calls.append(event) or wake(event)
+            for _ in range(3):
+                reading = asyncio.create_task(line.recv_into(memoryview(bytearray(10))))
+                await asyncio.sleep(0)
+                far.send(b"more")
+                assert await reading == 4
+            far.send(b"more")  # which nobody reads
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert len(calls) <= (8 if ours else 6)
+            assert await line.recv_into(memoryview(bytearray(10))) == 4
+            line.close()
 
     asyncio.run(main())
 

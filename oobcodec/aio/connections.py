@@ -11,17 +11,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from oobcodec.addresses import parse, peer_of
+from oobcodec.aio.ahead import Ahead
 from oobcodec.aio.coding import aside, manner
 from oobcodec.aio.dialling import dial
 from oobcodec.aio.lines import Line, assemble, transmit
 from oobcodec.auth import Session, session_nonces
+from oobcodec.buffers import copied
 from oobcodec.connections import HELLO_TIMEOUT
 from oobcodec.errors import AuthenticationError, DecodeError, EncodeError, IntegrityError, PoisonedError
 from oobcodec.handshake import no_hello
 from oobcodec.header import read
 from oobcodec.hello import new_hello
 from oobcodec.integrity import check
+from oobcodec.limits import UNLIMITED
 from oobcodec.policy import TRUSTED
+from oobcodec.small import remember
 from oobcodec.transfer import tell
 from oobcodec.wire import Receiver, parts
 
@@ -70,7 +74,10 @@ class Connection:
         self._sending = asyncio.Lock()
         self._receiving = asyncio.Lock()
         self._receiver = Receiver(limits=agreed.limits, keyring=agreed.keyring, session=self._session)
-        self._arrived: list[memoryview] | None = None
+        self._ahead = Ahead(line)
+        # No message has to be looked at before it is taken.
+        self._plain = self._session is None and agreed.limits is UNLIMITED and budget is None
+        self._arrived: list[Any] | None = None
         self._claimed = 0
         self._sent = 0
         self._received = 0
@@ -152,7 +159,7 @@ class Connection:
         header = read(bytes(frames[0]), self._manner.limits)
         work = partial(check, header, frames[1:], self._manner.keyring)
         await aside(work, 0 if header.digests is None else sum(header.lengths))
-        return frames
+        return [frame if type(frame) is memoryview else copied(memoryview(frame)) for frame in frames]
 
     async def _send(self, code: Callable[[Any], Awaitable[Sequence[Buffer]]], obj: object) -> int:
         async with self._sending:
@@ -197,8 +204,11 @@ class Connection:
 
     async def _whole(self) -> list[memoryview]:
         """Receive the rest of the message that is next."""
+        if self._arrived is None and self._plain and not self._receiver.started:
+            self._arrived = await self._ahead.take()
         if self._arrived is None:
-            self._arrived = await assemble(self._line, self._receiver, self._admit)
+            self._arrived = await assemble(self._ahead, self._receiver, self._admit)
+            remember(self._arrived)
         return self._arrived
 
     async def _admit(self, nbytes: int) -> None:
@@ -314,8 +324,11 @@ async def greet(line: Line, agreed: Manner, *, listening: bool, seconds: float |
     try:
         async with asyncio.timeout(seconds):
             return ours, await line.greet(ours)
-    except TimeoutError as error:
-        raise TimeoutError(no_hello(seconds)) from error
+    except BaseException as error:
+        line.close()
+        if isinstance(error, TimeoutError):
+            raise TimeoutError(no_hello(seconds)) from error
+        raise
 
 
 async def connect(  # noqa: PLR0913  # each is a choice of its own
@@ -380,7 +393,7 @@ async def connect(  # noqa: PLR0913  # each is a choice of its own
         if ssl is not None:
             name = where[0] if server_hostname is None and not isinstance(where, str) else server_hostname
             sock = ssl.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
-        line = Line(sock)
+        line = Line(sock, ours=True)
         seconds = min((each for each in (timeout, hello_timeout) if each is not None), default=None)
         hellos = await greet(line, agreed, listening=False, seconds=seconds)
     except BaseException as error:

@@ -56,6 +56,13 @@ class Inward(Protocol):
 class Line:
     """A connected stream socket that is non-blocking, as it is or with TLS.
 
+    Parameters
+    ----------
+    sock
+        The socket.
+    ours
+        Whether nobody else waits for it: then the event loop is told once, and not before and after each wait.
+
     Attributes
     ----------
     timeout : float or None
@@ -66,12 +73,15 @@ class Line:
 
     largest = AT_ONCE
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, ours: bool = False) -> None:
         self.timeout: float | None = None
         self.closed = False
         self.exact = type(sock) is socket.socket
         self._sock = sock
-        self._waits: set[Future[None]] = set()
+        self._ours = ours
+        self._waits: dict[int, Future[None]] = {}
+        self._watched: set[int] = set()
+        self._idle: set[int] = set()
 
     async def greet(self, ours: Hello) -> Hello:
         """Exchange hellos, as `oobcodec.handshake.exchange`."""
@@ -117,11 +127,11 @@ class Line:
 
     async def _ready(self, event: int) -> None:
         loop = asyncio.get_running_loop()
-        file = self._sock.fileno()
-        ready = loop.create_future()
-        add, remove = _WATCHES[event]
-        self._waits.add(ready)
-        getattr(loop, add)(file, _wake, ready)
+        ready = self._waits[event] = loop.create_future()
+        self._idle.discard(event)
+        if event not in self._watched:
+            self._watched.add(event)
+            getattr(loop, _WATCHES[event][0])(self._sock.fileno(), self._wake, event)
         seconds = self.timeout
         late = None if seconds is None else loop.call_later(seconds, _fail, ready, seconds)
         try:
@@ -129,9 +139,21 @@ class Line:
         finally:
             if late is not None:
                 late.cancel()
-            self._waits.discard(ready)
-            if not self.closed:
-                getattr(loop, remove)(file)
+            if not self._ours and event in self._watched:
+                self._unwatch(event)
+
+    def _wake(self, event: int) -> None:
+        ready = self._waits[event]
+        if not ready.done():
+            ready.set_result(None)
+        elif event in self._idle:
+            self._unwatch(event)  # nobody waits, and it would be told again and again
+        else:
+            self._idle.add(event)  # once more is usual: the loop looks again before the task that waited goes on
+
+    def _unwatch(self, event: int) -> None:
+        self._watched.remove(event)
+        getattr(self._waits[event].get_loop(), _WATCHES[event][1])(self._sock.fileno())
 
     def end(self) -> None:
         """Let the peer see an end of what is sent."""
@@ -144,22 +166,16 @@ class Line:
     def close(self) -> None:
         """Close the socket, also under tasks that wait for it."""
         self.closed = True
-        file = self._sock.fileno()
-        for ready in self._waits:
-            loop = ready.get_loop()
-            loop.remove_reader(file)
-            loop.remove_writer(file)
-            _wake(ready)
+        for event in [*self._watched]:
+            self._unwatch(event)
+        for ready in self._waits.values():
+            if not ready.done():
+                ready.set_result(None)
         shut(self._sock, socket.SHUT_RDWR)
         self._sock.close()
 
 
 _WATCHES: Final = {EVENT_READ: ("add_reader", "remove_reader"), EVENT_WRITE: ("add_writer", "remove_writer")}
-
-
-def _wake(ready: Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
 
 
 def _fail(ready: Future[None], seconds: float) -> None:

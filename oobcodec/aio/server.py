@@ -111,7 +111,7 @@ class Server:
             sock = prepared(sock)
             if welcome.ssl is not None:
                 sock = welcome.ssl.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            line = Line(sock)
+            line = Line(sock, ours=True)
             hellos = await self._hellos(line)
         except BaseException:
             sock.close()
