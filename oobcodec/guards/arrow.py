@@ -16,7 +16,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from oobcodec.context import LOADING
 from oobcodec.engine import IN_BAND
 from oobcodec.guards.arrow_messages import check_batch, check_native
-from oobcodec.guards.arrow_nodes import TEXTS, Builder, check_hidden
+from oobcodec.guards.arrow_nodes import Builder, check_hidden
+from oobcodec.guards.arrow_texts import TEXTS
 from oobcodec.guards.arrow_types import GUARDS_OF_TYPES, rebuild_schema
 from oobcodec.guards.checks import claim, expect, is_count
 from oobcodec.reducers import arrow as reducers

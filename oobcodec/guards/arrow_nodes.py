@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from oobcodec.context import LOADING
+from oobcodec.guards.arrow_texts import TEXTS, validate_text
 from oobcodec.guards.checks import expect, is_count
 from oobcodec.reducers.arrow_nodes import _LAYOUTS, _children, unknown
 
@@ -27,11 +28,6 @@ _OFFSETS: Final = frozenset(
     getattr(pa.lib, f"Type_{name}")
     for name in ("STRING", "LARGE_STRING", "BINARY", "LARGE_BINARY", "LIST", "LARGE_LIST", "MAP")
 )
-TEXTS: Final = frozenset(
-    getattr(pa.lib, f"Type_{name}")
-    for name in ("STRING", "LARGE_STRING", "BINARY", "LARGE_BINARY", "STRING_VIEW", "BINARY_VIEW")
-    if hasattr(pa.lib, f"Type_{name}")
-)
 _MAP: Final = pa.lib.Type_MAP
 _RUNS: Final = pa.lib.Type_RUN_END_ENCODED
 _SIZED: Final = pa.lib.Type_FIXED_SIZE_LIST
@@ -39,8 +35,8 @@ _NOTHING: Final = pa.py_buffer(b"")
 _ZERO: Final = pa.py_buffer(bytes(8))
 _WORK: Final = 64
 """So many bytes are validated in the time that one takes which is new."""
-_UNNOTICED: Final = 1 << 16
-"""Bytes and nodes that are accounted for together with the next ones."""
+_UNNOTICED: Final = 1 << 22
+"""Bytes that are accounted for together with the next ones, and nodes as `_WORK` bytes each."""
 
 
 def check_hidden(data_type: DataType, length: int, memory: Sequence[Any]) -> None:
@@ -59,10 +55,10 @@ def check_hidden(data_type: DataType, length: int, memory: Sequence[Any]) -> Non
 
     Raises
     ------
-    ArrowInvalid
+    ArrowInvalid, ArrowIndexError
         It is not.
     """
-    _from_buffers(data_type, length, [None, *memory[1:]]).validate(full=True)
+    validate_text(_from_buffers(data_type, length, [None, *memory[1:]]))
 
 
 class Builder:
@@ -88,10 +84,12 @@ class Builder:
             Arrow itself refuses it.
         """
         array = self._build(data_type, node)
-        if self._nbytes > _UNNOTICED or self._nodes > _UNNOTICED or self._claimed:
+        if self._claimed or self._nbytes + self._nodes * _WORK > _UNNOTICED:
             self.finish()
-        if data_type.id not in TEXTS or node[1][0] is None:  # all others are by now
+        if data_type.id not in TEXTS:
             array.validate(full=True)
+        elif node[1][0] is None:  # all others are by now
+            validate_text(array)
         return array
 
     def finish(self) -> None:
