@@ -1,15 +1,14 @@
 import contextlib
-import inspect
 import os
 import socket
 import ssl
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import trustme
+from interrupts import At, Interrupt
 
 from oobcodec.auth import Keyring, Session
 from oobcodec.codec import dumps, loads
@@ -71,10 +70,6 @@ def receive_all(inbox, got):
     with contextlib.suppress(EOFError):
         while True:
             got.append(inbox.receive(loads))
-
-
-class Interrupt(BaseException):
-    pass
 
 
 # What is read ahead
@@ -351,29 +346,6 @@ def test_progress_is_told_of_known_forms_as_well(peer, inbox, pool, size):
 # Interrupts
 
 
-class At:
-    """Raise an interrupt where a signal handler could: behind a call or at the start of a function, the n-th time."""
-
-    def __init__(self, number):
-        self.left = number
-
-    def __call__(self, frame, event, argument):
-        code = frame.f_code
-        # What a generator raises while it is closed is told nobody.
-        starts = event == "call" and not code.co_flags & inspect.CO_GENERATOR
-        ours = f"{os.sep}oobcodec{os.sep}" in code.co_filename or code.co_filename == ssl.__file__
-        if ours and (starts or event == "c_return"):
-            self.left -= 1
-            if not self.left:
-                raise Interrupt
-
-    def __enter__(self):
-        sys.setprofile(self)
-
-    def __exit__(self, *exception):
-        sys.setprofile(None)
-
-
 MESSAGES = [(0,), (1,), (2, np.arange(20_000)), (3,), (4, "x" * 5000)]
 
 
@@ -413,7 +385,7 @@ def test_an_interrupt_anywhere_loses_and_repeats_no_message_unless_it_poisons(ki
             socket.socket.shutdown(here, socket.SHUT_WR)
             inbox = inbox_of(there, session=Session(KEYS, *reversed(NONCES)) if kind == "signed" else None)
             got, interrupted = [], False
-            with At(len(poisoned) + 1):
+            with At(len(poisoned) + 1, ssl.__file__):
                 try:
                     receive_all(inbox, got)
                 except Interrupt:

@@ -1,15 +1,13 @@
 import contextlib
-import inspect
 import logging
-import os
 import socket
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from helpers import weight
+from interrupts import At, Interrupt
 
 from oobcodec import statistics
 from oobcodec.auth import Keyring, Session
@@ -365,32 +363,6 @@ def test_nothing_is_sent_twice_after_an_error(ends):
 
 
 # Interrupts
-
-
-class Interrupt(BaseException):
-    pass
-
-
-class At:
-    """Raise an interrupt where a signal handler could: behind a call or at the start of a function, the n-th time."""
-
-    def __init__(self, number):
-        self.left = number
-
-    def __call__(self, frame, event, argument):
-        code = frame.f_code
-        # What a generator raises while it is closed is told nobody.
-        starts = event == "call" and not code.co_flags & inspect.CO_GENERATOR
-        if f"{os.sep}oobcodec{os.sep}" in code.co_filename and (starts or event == "c_return"):
-            self.left -= 1
-            if not self.left:
-                raise Interrupt
-
-    def __enter__(self):
-        sys.setprofile(self)
-
-    def __exit__(self, *exception):
-        sys.setprofile(None)
 
 
 OBJECTS = [(0,), (1,), (2, np.arange(200)), (3, np.arange(20_000)), (4, "x")]
