@@ -7,6 +7,8 @@ PYTHON ?= python3.11 python3.12 python3.13 python3.14 python3
 bin := .venv/bin
 # Tests in another environment, if there is the Python for it.
 within = [ ! -e .venvs/$(1)/recipe ] || .venvs/$(1)/bin/python -m pytest
+# A file of tests stays with one process.
+parallel = --numprocesses=auto --maxprocesses=4 --dist=loadfile
 unexport PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .PHONY: help demo test check environments bench format clean
@@ -23,7 +25,7 @@ test: check environments ## run all checks, and then the tests
 	    tests/test_conformance.py tests/test_conformance_data.py -k tensorflow \
 	    --cov=oobcodec.reducers.tensorflow --cov=oobcodec.reducers.keras --cov=oobcodec.guards.tensorflow
 	ELSEWHERE='$(CURDIR)/oobcodec/*' OMITTED=$$($(bin)/python -c 'from importlib.util import find_spec as f; \
-	    print("nothing" if f("torch") else "$(CURDIR)/oobcodec/*/torch*.py")') $(bin)/python -m pytest --cov
+	    print("nothing" if f("torch") else "$(CURDIR)/oobcodec/*/torch*.py")') $(bin)/python -m pytest --cov $(parallel)
 
 check: .venv/.ready ## lint, format, types, architecture, markup
 	$(bin)/ruff check
