@@ -6,10 +6,24 @@ import json
 import sys
 from argparse import ArgumentParser
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import asynchronous, files, imports, libraries, memory, processes, report, transport, trust, workloads
+from benchmarks import (
+    asynchronous,
+    compression,
+    files,
+    imports,
+    libraries,
+    memory,
+    plots,
+    processes,
+    report,
+    transport,
+    trust,
+    workloads,
+)
 from benchmarks.timing import FULL, QUICK, settle_allocator
 
 if TYPE_CHECKING:
@@ -24,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Result]]] = {
     "memory": memory.measure,
     "socket": transport.measure,
     "asyncio": asynchronous.measure,
+    "compression": compression.measure,
     "files": files.measure,
     "trust": trust.measure,
     "processes": processes.measure,
@@ -36,8 +51,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds, and less memory")
     parser.add_argument("--only", choices=BENCHMARKS, metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the figures of compression into a folder")
     arguments = parser.parse_args()
-    environment = report.environment()
+    if arguments.plots and not find_spec("matplotlib"):
+        parser.error("--plots needs the package matplotlib, which is not installed: pip install matplotlib")
+    environment = report.environment() | {"compression": compression.versions()}
     for name, value in environment.items():
         print(f"{name}: {value}")
     settle_allocator()
@@ -47,6 +65,8 @@ def main() -> None:
         results += BENCHMARKS[name](QUICK if arguments.quick else FULL)
     report.show(results)
     print(report.NOTES)
+    if arguments.plots:
+        plots.draw(results, arguments.plots)
     if arguments.json:
         figures = {"environment": environment, "results": [result.to_dict() for result in results]}
         arguments.json.write_text(json.dumps(figures, indent=2))

@@ -24,13 +24,17 @@ from oobcodec.limits import Limits
 from oobcodec.packed import pack, pack_into, packed_size, unpack
 from oobcodec.policy import TRUSTED, Policy
 from oobcodec.registry import (
+    FrameCodec,
     Serializer,
+    register_codec,
     register_reducer,
     register_serializer,
     register_type,
+    registered_codecs,
     registered_reducers,
     registered_serializers,
     registered_types,
+    unregister_codec,
     unregister_reducer,
     unregister_serializer,
     unregister_type,
@@ -39,6 +43,7 @@ from oobcodec.registry import (
 if TYPE_CHECKING:
     from oobcodec import aio, sockets
     from oobcodec.auth import Keyring
+    from oobcodec.compression import Compression
     from oobcodec.encoded import Encoded
     from oobcodec.explanation import explain
     from oobcodec.files import dump, load
@@ -53,9 +58,11 @@ __all__ = [
     "TRUSTED",
     "AuthenticationError",
     "Codec",
+    "Compression",
     "DecodeError",
     "EncodeError",
     "Encoded",
+    "FrameCodec",
     "HeaderError",
     "InsecureError",
     "IntegrityError",
@@ -80,14 +87,17 @@ __all__ = [
     "pack",
     "pack_into",
     "packed_size",
+    "register_codec",
     "register_reducer",
     "register_serializer",
     "register_type",
+    "registered_codecs",
     "registered_reducers",
     "registered_serializers",
     "registered_types",
     "sockets",
     "unpack",
+    "unregister_codec",
     "unregister_reducer",
     "unregister_serializer",
     "unregister_type",
@@ -95,6 +105,7 @@ __all__ = [
 
 # What not every process needs is imported when it is first asked for.
 _LAZY = {
+    "Compression": "oobcodec.compression",
     "DATA": "oobcodec.machine",  # with all that it takes to refuse a message
     "Encoded": "oobcodec.encoded",
     "Keyring": "oobcodec.auth",

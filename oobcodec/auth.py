@@ -152,7 +152,7 @@ class Keyring:
         start += _STAMP.pack(nonce, sequence)
         header = read(bytes(views[0]))
         own = Digests(self.digest_algorithm, tuple(digests.compute(self.digest_algorithm, views[1:])))
-        signed = encode(*header[:5], digests=own, auth_length=len(start) + MAC_SIZE)
+        signed = encode(*header[:5], digests=own, codecs=header.codecs, auth_length=len(start) + MAC_SIZE)
         mac = self._mac(self._keys[signer], _covered(start, signed))
         return [memoryview(signed + start + mac), *views[1:]]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 streams: Final[dict[tuple[Any, ...], bytes]] = {}
-"""The stream of a call, by its function and the arguments behind the buffer."""
+"""The stream of a call, by its function, the arguments behind the buffer, and whether that is read-only."""
 
 calls: Final[dict[bytes, Call | tuple[()]]] = {}
 """The function, and its arguments behind the buffer, by the stream; nothing if that is something else."""
@@ -51,11 +51,11 @@ DEFAULT.provide(Taken, attrgetter("parts"))
 
 def remember(call: BufferCall, frames: Sequence[memoryview]) -> None:
     """Remember the stream of the message that a call became, if its buffer lies outside of that."""
-    function, _, arguments = call
+    function, buffer, arguments = call
     if len(frames) == _FRAMES and len(frames[1]) < LENGTH:
         if len(streams) >= _MOST:
             streams.clear()
-        streams[function, arguments] = frames[1].tobytes()
+        streams[function, arguments, buffer.raw().readonly] = frames[1].tobytes()
 
 
 class _Recorded(NamedTuple):

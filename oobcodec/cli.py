@@ -162,7 +162,7 @@ def _printable(text: str) -> str:
 def _items_table(items: list[Item], console: Console) -> Table:
     right, wrong = ("✓", "✗") if console.encoding.startswith("utf") else ("yes", "no")
     numbers = ("MB", "MB out\nof band", "MB\ncopied", "MB by\npickle")
-    table = _table(("item", "type", *numbers, "how", "shares with", "equal"), numbers)
+    table = _table(("item", "type", *numbers, "how", "shares with", "compressed", "equal"), numbers)
     for item in items:
         table.add_row(
             _cell(item.name),
@@ -172,6 +172,7 @@ def _items_table(items: list[Item], console: Console) -> Table:
             _megabytes(item.pickled),
             _cell(item.how),
             _cell(item.shared_with),
+            _cell(item.compression),
             Text(wrong, "red") if item.difference else Text(right, "green"),
         )
     return table

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from oobcodec.auth import Keyring
     from oobcodec.buffers import Buffer
+    from oobcodec.compression import Compression
     from oobcodec.limits import Limits
     from oobcodec.policy import Policy
 
@@ -26,7 +27,7 @@ class Codec:
 
     Parameters
     ----------
-    copy, checksum
+    copy, compression, checksum
         As in `dumps`.
     keyring
         As in both.
@@ -35,6 +36,7 @@ class Codec:
     """
 
     copy: bool = False
+    compression: Compression | str | None = None
     checksum: bool = False
     keyring: Keyring | None = None
     policy: Policy = TRUSTED
@@ -44,9 +46,15 @@ class Codec:
     open_encoded: bool = True
     map_location: Any = None
 
+    def __post_init__(self) -> None:
+        if self.compression is not None:
+            from oobcodec.compression import resolved  # noqa: PLC0415  # most codecs have none
+
+            resolved(self.compression)  # which raises what is wrong with it here, and not at the first message
+
     def dumps(self, obj: object) -> list[memoryview]:
         """Turn an object into frames: `oobcodec.dumps` with these options."""
-        return dumps(obj, copy=self.copy, checksum=self.checksum, keyring=self.keyring)
+        return dumps(obj, copy=self.copy, compression=self.compression, checksum=self.checksum, keyring=self.keyring)
 
     def loads(self, frames: Iterable[Buffer] | Buffer) -> Any:
         """Rebuild an object from frames: `oobcodec.loads` with these options."""

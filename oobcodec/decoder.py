@@ -16,6 +16,7 @@ from oobcodec.engine import PYTHON, SMALL, STOP, load, opening, raised_in, rebui
 from oobcodec.errors import DecodeError, HeaderError, LimitError, OobError, TruncatedError
 from oobcodec.limits import Budget
 from oobcodec.packed import unpack
+from oobcodec.placements import overlapping
 from oobcodec.policy import TRUSTED
 from oobcodec.registry import DEFAULT as REGISTRY
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
     from oobcodec.auth import Keyring
     from oobcodec.buffers import Buffer
-    from oobcodec.header import Header, Placement
+    from oobcodec.header import Header
     from oobcodec.limits import Limits
+    from oobcodec.placements import Placement
     from oobcodec.policy import Policy
 
     _Plan: TypeAlias = tuple[bytes, int, int, tuple[tuple[int, bool], ...]]
@@ -158,11 +160,12 @@ def _plan(first: bytes) -> _Plan:
     """
     if len(first) > headers.SMALL:
         return b"", 0, 0, ()
-    tag, meta, lengths, pickle_frames, placements, digests = headers.decode_small(first)
+    tag, meta, lengths, pickle_frames, placements, *special = headers.decode_small(first)
     buffers = tuple([(place[2], place[3]) for place in placements])
     whole = tuple([(frame, 0, *buffer) for frame, buffer in enumerate(buffers, 2)]) == placements
     plan: _Plan = b"", 0, 0, ()
-    if digests is None and tag == "pickle" and meta is None and pickle_frames == 1 and lengths[0] < SMALL and whole:
+    plain = tag == "pickle" and meta is None and special == [None, None]
+    if plain and pickle_frames == 1 and lengths[0] < SMALL and whole:
         plan = opening(lengths[0]), lengths[0], 1 + len(lengths), buffers
     if len(_plans) >= _PLANNED:
         _plans.clear()
@@ -185,6 +188,11 @@ def _load_message(
         from oobcodec.integrity import check  # noqa: PLC0415
 
         check(header, views, keyring)
+    if header.codecs is not None:
+        # Not at import: most messages are not compressed.
+        from oobcodec.compression import expanded  # noqa: PLC0415
+
+        views = expanded(header, views, options.policy, Budget(limits) if options.policy.trusted else options.budget)
     return _load(header, views, options)
 
 
@@ -311,7 +319,7 @@ def _load_data(header: Header, views: list[memoryview], buffers: list[memoryview
         from oobcodec.machine import rebuild  # noqa: PLC0415
 
         stream = b"".join(views[: header.pickle_frames])
-        return rebuild(stream, buffers, options, _overlapping(header.buffers))
+        return rebuild(stream, buffers, options, overlapping(header.buffers))
     except OobError:
         raise
     except RecursionError as error:
@@ -322,21 +330,6 @@ def _load_data(header: Header, views: list[memoryview], buffers: list[memoryview
             raise
         message = f"the object cannot be rebuilt: {type(error).__name__}: {error}"
         raise DecodeError(message) from error
-
-
-def _overlapping(placements: tuple[Placement, ...]) -> set[int]:
-    """Return which buffers share memory with others."""
-    found: set[int] = set()
-    if len({place[0] for place in placements}) == len(placements):
-        return found
-    before, end, last = 0, 0, -1
-    for index in sorted(range(len(placements)), key=placements.__getitem__):
-        frame, offset, length, _ = placements[index]
-        if frame == last and offset < end:
-            found |= {before, index}
-        if frame != last or offset + length > end:
-            before, end, last = index, offset + length, frame
-    return found
 
 
 def _bytes(data: memoryview) -> bytes:

@@ -19,8 +19,8 @@ from time import perf_counter
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from oobcodec import comparison, samples, sockets
-from oobcodec.errors import TruncatedError
-from oobcodec.explanation import ItemRow, explain
+from oobcodec.errors import EncodeError, TruncatedError
+from oobcodec.explanation import CompressedItemRow, ItemRow, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,6 +56,8 @@ class Item:
         In words.
     difference : str
         What is wrong with what was received; empty if it is equal.
+    compression : str
+        What its largest compressed frame would be with ``compression="lz4"``, and how far; empty if nothing would be.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Item:
     shared_with: str
     how: str
     difference: str
+    compression: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def _available() -> list[Sample]:
 
 
 def _items(batch: dict[str, object], differences: dict[str, str]) -> list[Item]:
-    rows = [row for row in explain(batch).tables["items"] if isinstance(row, ItemRow)]
+    rows = _rows(batch)
     owners: dict[int | None, str] = {}
     for row in rows:
         owners.setdefault(row.frame, row.path)
@@ -129,6 +132,20 @@ def _items(batch: dict[str, object], differences: dict[str, str]) -> list[Item]:
         pickled = None if name in refused else len(pickle.dumps(obj, protocol=5))
         items.append(_item(name, obj, own, pickled, ", ".join(sorted(shared)), differences[name]))
     return items
+
+
+def _rows(batch: dict[str, object]) -> list[ItemRow]:
+    try:
+        report = explain(batch, compression="lz4")
+    except EncodeError:  # blosc2 is not installed
+        report = explain(batch)
+    return [row for row in report.tables["items"] if isinstance(row, ItemRow)]
+
+
+def _compression(rows: list[ItemRow]) -> str:
+    found = [row for row in rows if isinstance(row, CompressedItemRow) and row.ratio is not None]
+    best = max(found, key=lambda row: row.bytes, default=None)
+    return "" if best is None else f"{best.codec}, {best.filter}: {best.ratio:.1f} times"
 
 
 def _item(name: str, obj: object, rows: list[ItemRow], pickled: int | None, shared_with: str, difference: str) -> Item:  # noqa: PLR0913, PLR0917  # its parts
@@ -145,6 +162,7 @@ def _item(name: str, obj: object, rows: list[ItemRow], pickled: int | None, shar
         shared_with=shared_with,
         how=", ".join(f"{count} {way}" if count > 1 else way for way, count in ways.items()) or "in-band",
         difference=difference,
+        compression=_compression(rows),
     )
 
 

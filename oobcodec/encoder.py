@@ -28,8 +28,9 @@ from oobcodec.sharing import place
 
 if TYPE_CHECKING:
     from oobcodec.auth import Keyring
+    from oobcodec.compression import Compression
     from oobcodec.engine import Chunk, Watch
-    from oobcodec.header import Placement
+    from oobcodec.placements import Placement
 
 _FEW: Final = 16
 """Frames below which the header of any other message is worth remembering."""
@@ -45,7 +46,12 @@ _first_frames: dict[int, memoryview] = {}
 
 
 def dumps(  # noqa: PLR0911  # the common messages pass through with few calls
-    obj: object, *, copy: bool = False, checksum: bool = False, keyring: Keyring | None = None
+    obj: object,
+    *,
+    copy: bool = False,
+    compression: Compression | str | None = None,
+    checksum: bool = False,
+    keyring: Keyring | None = None,
 ) -> list[memoryview]:
     """Turn an object into frames, without copying its data.
 
@@ -58,6 +64,10 @@ def dumps(  # noqa: PLR0911  # the common messages pass through with few calls
         Anything that pickle or cloudpickle can take, with arrays and other buffers of any size at any depth.
     copy
         Copy all memory that is the object's.
+    compression
+        ``"lz4"``, ``"zstd"``, ``"auto"``, the tag of a registered codec, or `oobcodec.Compression` with more options:
+        compress each frame where a sample of it says that this pays. Needs blosc2:
+        ``pip install oobcodec[compression]``.
     checksum
         Put a checksum of each frame into the message, for `loads` to find what was damaged by accident. Needs xxhash:
         ``pip install oobcodec[checksum]``.
@@ -75,7 +85,9 @@ def dumps(  # noqa: PLR0911  # the common messages pass through with few calls
     ------
     EncodeError
         Something in the object cannot be pickled; the text names the path to it. Or the keyring has no key to sign
-        with, or what computes the digests is not installed.
+        with, or what computes the digests or compresses is not installed.
+    ValueError
+        There is no such compression.
     Exception
         What a ``__reduce__`` of the object's raises passes unchanged, with a note that names the path.
 
@@ -85,16 +97,14 @@ def dumps(  # noqa: PLR0911  # the common messages pass through with few calls
     leaves, unless the memory between travels anyway. Lambdas, closures, local classes and what ``__main__`` defines
     travel by value, as cloudpickle does it, and can then be rebuilt by the same minor version of Python only.
     """
-    if checksum or keyring is not None:
-        # Not at import: most messages need neither.
-        from oobcodec.integrity import seal  # noqa: PLC0415
-
-        return seal(dumps(obj, copy=copy), checksum=checksum, keyring=keyring)
+    if compression is not None or checksum or keyring is not None:
+        frames = dumps(obj, copy=copy and compression is None)
+        return finished(frames, copy=copy, compression=compression, checksum=checksum, keyring=keyring)
     serializers = REGISTRY.serializers
     if type(obj) in _alone or serializers:
-        frames = _dump_alone(obj)
-        if frames is not None:
-            return _snapshots(frames) if copy else frames
+        alone = _dump_alone(obj)
+        if alone is not None:
+            return _snapshots(alone) if copy else alone
     try:
         engine = _take()
     except IndexError:
@@ -128,6 +138,28 @@ def dumps(  # noqa: PLR0911  # the common messages pass through with few calls
     except KeyError:
         first = _first_frame(length)
     return [first.toreadonly(), memoryview(stream)]
+
+
+def finished(
+    frames: list[memoryview],
+    *,
+    copy: bool = False,
+    compression: Compression | str | None = None,
+    checksum: bool = False,
+    keyring: Keyring | None = None,
+) -> list[memoryview]:
+    """Do with a message what `dumps` is asked for beyond making it; `copy` is for what is left of it uncompressed."""
+    # Not at import: most messages need none of it.
+    if compression is not None:
+        from oobcodec.compression import compressed  # noqa: PLC0415
+
+        frames = compressed(frames, compression)
+        frames = _snapshots(frames) if copy else frames
+    if checksum or keyring is not None:
+        from oobcodec.integrity import seal  # noqa: PLC0415
+
+        frames = seal(frames, checksum=checksum, keyring=keyring)
+    return frames
 
 
 def dumps_watched(obj: object, watch: Watch, *, copy: bool = False) -> list[memoryview]:
@@ -201,12 +233,12 @@ def _dump_call(obj: object) -> list[memoryview] | None:
     if call is None:
         return None
     function, buffer, arguments = call
-    stream = streams.get((function, arguments))
+    view = buffer.raw()
+    stream = streams.get((function, arguments, view.readonly))
     if stream is None:
         frames = dumps(Taken(function, buffer, arguments))
         remember(call, frames)
         return frames
-    view = buffer.raw()
     return [_first_of_one(len(stream), view.nbytes, view.readonly).toreadonly(), memoryview(stream), view]
 
 

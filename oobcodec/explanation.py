@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from oobcodec.buffers import Extent, address
 from oobcodec.codec import dumps
+from oobcodec.compression import compressed, described
 from oobcodec.engine import IN_BAND, SEGMENT
 from oobcodec.header import decode
 from oobcodec.paths import class_name, walk
@@ -16,8 +17,9 @@ from oobcodec.reports import Report, Row
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oobcodec.header import Placement
+    from oobcodec.compression import Compression
     from oobcodec.paths import Step
+    from oobcodec.placements import Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,32 @@ class ItemRow(Row):
     why: str
 
 
-def explain(obj: object) -> Report:
+@dataclass(frozen=True, slots=True)
+class CompressedItemRow(ItemRow):
+    """The same, where compression was asked for.
+
+    Attributes
+    ----------
+    codec, filter : str or None
+        What its frame is compressed with, if it is.
+    ratio : float or None
+        How many times the bytes that travel the frame has.
+    """
+
+    codec: str | None
+    filter: str | None
+    ratio: float | None
+
+
+def explain(obj: object, *, compression: Compression | str | None = None) -> Report:
     """Report how an object travels: what goes out of band, what is shared, compacted or in-band, and why.
 
     Parameters
     ----------
     obj
         What `oobcodec.dumps` would be given.
+    compression
+        The same. What each frame would be compressed with, and how far, is then in columns of its own.
 
     Returns
     -------
@@ -89,7 +110,18 @@ def explain(obj: object) -> Report:
         "out-of-band bytes": sum(lengths[header.pickle_frames :]),
         "copied bytes": sum(row.copied for row in items),
     }
+    if compression is not None:
+        sent = compressed(frames, compression)
+        summary["compressed bytes"] = sum(map(len, sent[1:]))
+        items = [*_compressed_rows(items, sent)]
     return Report(summary, {"items": items})
+
+
+def _compressed_rows(items: list[ItemRow], frames: list[memoryview]) -> Iterator[ItemRow]:
+    codecs = decode(frames[0].tobytes()).codecs or (None,) * len(frames)
+    for row in items:
+        codec, name, ratio = described(frames[row.frame or 0], None if row.frame is None else codecs[row.frame - 1])
+        yield CompressedItemRow(**row.to_dict(), codec=codec, filter=name, ratio=ratio)
 
 
 def _nbytes(obj: object) -> int:

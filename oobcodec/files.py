@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from oobcodec.auth import Keyring
+    from oobcodec.compression import Compression
     from oobcodec.limits import Limits
     from oobcodec.policy import Policy
     from oobcodec.transfer import Progress
@@ -53,6 +54,7 @@ def dump(  # noqa: PLR0913  # all options by keyword
     file: File,
     *,
     copy: bool = False,
+    compression: Compression | str | None = None,
     checksum: bool = False,
     keyring: Keyring | None = None,
     progress: Progress | None = None,
@@ -68,7 +70,7 @@ def dump(  # noqa: PLR0913  # all options by keyword
         this process or to the machine, the old one is there or the new one, and who has mapped the old one keeps it. A
         symbolic link stays, with its target replaced. Or a binary file object (anything with ``write``), to which the
         message is appended.
-    copy, checksum, keyring
+    copy, compression, checksum, keyring
         As for `oobcodec.dumps`.
     progress
         Called as ``progress(done, total)`` with bytes of the message, each time that the system has taken some. What it
@@ -87,7 +89,7 @@ def dump(  # noqa: PLR0913  # all options by keyword
         Of the system, such as a full disk. The file at the path is as it was; a file object has part of a message.
     """
     path = _path(file, "write")
-    frames = dumps(obj, copy=copy, checksum=checksum, keyring=keyring)
+    frames = dumps(obj, copy=copy, compression=compression, checksum=checksum, keyring=keyring)
     with naming(file):
         pieces = parts(frames)
         if path is None:

@@ -7,6 +7,7 @@
                 length of the header (u64), length of the packed message (u64), all little-endian
     header    = [serializer tag, meta, lengths of frames[1:], pickle frames, codecs, digests,
                  [[frame, offset, length, read-only], ...]]
+    codecs    = nil or [nil or [codec tag, bytes when decompressed], ...], one for each of frames[1:]
     digests   = nil or [algorithm, [digest of frames[1], ...]]
     block     = nothing without digests, else
                 layout (u8: 1), algorithm (u8: 0), CRC-32 of prelude and header (u32);
@@ -21,19 +22,23 @@ from functools import lru_cache
 from itertools import accumulate
 from reprlib import repr as short
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
 
 import msgpack
 
+from oobcodec import placements
 from oobcodec.buffers import ALIGNMENT
+from oobcodec.codings import checked, sizes
 from oobcodec.errors import EncodeError, HeaderError, IntegrityError, TruncatedError
 from oobcodec.limits import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from oobcodec.codings import Codings
     from oobcodec.limits import Limits
+    from oobcodec.placements import Placement
 
 MAGIC = b"OOB"
 VERSION = 1
@@ -41,7 +46,6 @@ VERSION = 1
 _PRELUDE = Struct("<3sBHHQQ")
 PRELUDE_SIZE = _PRELUDE.size
 
-_NOWHERE = (None, None, None, None)
 _FIELDS = 7
 SMALL = 512
 """Bytes up to which a header is worth remembering: repeated messages of one shape are the rule."""
@@ -66,9 +70,6 @@ _PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
 """Types of what is no container; and of keys: the hashes of others can be made to collide."""
 
 _LENGTHS = "the frame lengths are not an array of non-negative integers"
-
-Placement: TypeAlias = tuple[int, int, int, bool]
-"""Where a buffer lies: frame (index in the message), offset and length in bytes, read-only."""
 
 
 class Prelude(NamedTuple):
@@ -101,6 +102,12 @@ class Header(NamedTuple):
     pickle_frames: int
     buffers: tuple[Placement, ...]
     digests: Digests | None = None
+    codecs: Codings | None = None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Bytes of the frames behind the first, once they are decompressed."""
+        return sizes(self.lengths, self.codecs)
 
 
 def packed_offsets(lengths: Iterable[int]) -> list[int]:
@@ -123,12 +130,13 @@ def encode(  # noqa: PLR0913  # the fields of the format
     buffers: tuple[Placement, ...],
     *,
     digests: Digests | None = None,
+    codecs: Codings | None = None,
     auth_length: int = 0,
 ) -> bytes:
     """Return ``frames[0]`` of a message, without the authentication block of `auth_length` bytes behind it."""
     if type(meta) not in _PLAIN:
         _check_meta(tag, meta)
-    body: bytes = msgpack.packb((tag, meta, lengths, pickle_frames, None, digests, buffers))
+    body: bytes = msgpack.packb((tag, meta, lengths, pickle_frames, codecs, digests, buffers))
     packed = packed_offsets((PRELUDE_SIZE + len(body) + auth_length, *lengths))[-1]
     return _PRELUDE.pack(MAGIC, VERSION, 0, auth_length, len(body), packed) + body
 
@@ -138,7 +146,7 @@ encode_small = lru_cache(maxsize=1024)(encode)
 
 def checksummed(header: Header, digests: Digests) -> bytes:
     """Return ``frames[0]`` with checksums of the other frames, and one of its own behind it."""
-    first = encode(*header[:5], digests=digests, auth_length=_CRC.size)
+    first = encode(*header[:5], digests=digests, codecs=header.codecs, auth_length=_CRC.size)
     return first + _CRC.pack(AUTH_LAYOUT, 0, crc32(first))
 
 
@@ -330,16 +338,14 @@ def _checked(body: bytes, limits: Limits) -> Header:
     if type(tag) is not str or not tag:
         message = f"the serializer tag is {short(tag)}, not a name"
         raise HeaderError(message)
-    if codecs is not None:
-        message = f"frames are coded with {short(codecs)}: the message needs a newer oobcodec"
-        raise HeaderError(message)
     if not set(map(type, lengths)) <= {int} or min(lengths, default=0) < 0:
         raise HeaderError(_LENGTHS)
     if type(pickle_frames) is not int or not 0 <= pickle_frames <= len(lengths):
         message = f"{short(pickle_frames)} pickle frames among {len(lengths)}"
         raise HeaderError(message)
-    _check_placements(buffers, lengths, pickle_frames)
-    return Header(tag, meta, lengths, pickle_frames, buffers, _checked_digests(digests, len(lengths)))
+    codings = checked(codecs, len(lengths))
+    placements.check(buffers, sizes(lengths, codings), pickle_frames)
+    return Header(tag, meta, lengths, pickle_frames, buffers, _checked_digests(digests, len(lengths)), codings)
 
 
 def _checked_digests(digests: Any, count: int) -> Digests | None:
@@ -357,43 +363,3 @@ def _checked_digests(digests: Any, count: int) -> Digests | None:
         message = f"the digests are not {size} bytes for each of {count} frames"
         raise HeaderError(message)
     return Digests(algorithm, values)
-
-
-def _is_one_a_frame(buffers: tuple[Any, ...], lengths: tuple[int, ...], pickle_frames: int) -> bool:
-    """Tell whether there is a buffer for each frame in turn, as in most messages with thousands of them."""
-    if set(map(type, buffers)) != {tuple} or set(map(len, buffers)) != {len(_NOWHERE)}:
-        return False
-    frames, offsets, nbytes, readonly = zip(*buffers, strict=True)
-    types = set(map(type, frames)) | set(map(type, offsets)) | set(map(type, nbytes))
-    return (
-        types == {int}
-        and set(map(type, readonly)) == {bool}
-        and frames == tuple(range(1 + pickle_frames, 1 + len(lengths)))
-        and not any(offsets)
-        and nbytes == lengths[pickle_frames:]
-    )
-
-
-def _check_placements(buffers: Any, lengths: tuple[int, ...], pickle_frames: int) -> None:
-    if type(buffers) is not tuple:
-        message = "the buffers are not an array"
-        raise HeaderError(message)
-    count = len(lengths)
-    if _is_one_a_frame(buffers, lengths, pickle_frames):
-        return
-    for index, place in enumerate(buffers):
-        # By name, not by a tuple of types: large messages have thousands of them.
-        frame, offset, length, readonly = place if type(place) is tuple and len(place) == len(_NOWHERE) else _NOWHERE
-        if type(frame) is not int or type(offset) is not int or type(length) is not int or type(readonly) is not bool:
-            message = f"buffer {index} is placed at {short(place)}, not at [frame, offset, length, read-only]"
-            raise HeaderError(message)
-        if not pickle_frames < frame <= count:
-            message = f"buffer {index} lies in frame {frame}; buffers lie in {1 + pickle_frames} to {count}"
-            raise HeaderError(message)
-        if offset < 0 or length < 0 or offset + length > lengths[frame - 1]:
-            message = f"buffer {index} ends at {offset + length} in frame {frame} of {lengths[frame - 1]} bytes"
-            raise HeaderError(message)
-    unused = set(range(1 + pickle_frames, 1 + count)).difference([place[0] for place in buffers])
-    if unused:
-        message = f"frame {min(unused)} belongs to no buffer"
-        raise HeaderError(message)

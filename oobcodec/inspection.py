@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oobcodec.buffers import flat
+from oobcodec.compression import described, expanded
 from oobcodec.errors import DecodeError, HeaderError, TruncatedError
 from oobcodec.header import decode, decode_prelude
-from oobcodec.limits import FOR_DATA
+from oobcodec.limits import FOR_DATA, Budget
 from oobcodec.names import Name
 from oobcodec.packed import unpack
 from oobcodec.policy import DATA
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FrameRow(Row):
-    """A frame of the message: what it is for, and how many buffers lie in it."""
+    """A frame of the message: what it is for, how many buffers lie in it, and how it is compressed if it is."""
 
     frame: int
     role: str
     bytes: int
     buffers: int
+    codec: str | None = None
+    filter: str | None = None
+    ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,10 @@ def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str], *, limits:
         It is not one whole message.
     LimitError
         It declares more than `limits` allow.
+    PolicyError
+        The pickle stream is compressed with a codec that is none of oobcodec's.
     DecodeError
-        The pickle stream is no pickle.
+        The pickle stream is no pickle, or is compressed, and damaged or the package blosc2 is not installed.
     """
     frames = _frames(message, limits)
     prelude = decode_prelude(frames[0])
@@ -84,7 +90,7 @@ def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str], *, limits:
         raise HeaderError(text)
     uses = Counter(place[0] for place in header.buffers)
     roles = ["header", *["pickle"] * header.pickle_frames, *["buffer"] * len(lengths)]
-    stream = b"".join(frames[1 : 1 + header.pickle_frames])
+    stream = b"".join(expanded(header, frames[1 : 1 + header.pickle_frames], DATA, Budget(limits)))
     names = sorted(set(_globals(stream, limits))) if header.pickle_frames else []
     refused = [] if DATA.allows_tag(header.tag) else [header.tag]
     refused += [str(name) for name in names if not DATA.allows(name)]
@@ -95,14 +101,15 @@ def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str], *, limits:
         "packed bytes": prelude.packed_length,
         "frame bytes": sum(frame.nbytes for frame in frames),
         "in-band bytes": len(stream),
-        "out-of-band bytes": sum(lengths[header.pickle_frames :]),
+        "out-of-band bytes": sum(header.sizes[header.pickle_frames :]),
         "digests": header.digests and header.digests.algorithm,
         "globals": [f"{name.module}.{name.qualname}" for name in names],
         "refused under DATA": refused,
     }
+    codecs = (None, *(header.codecs or (None,) * len(lengths)))
     rows = [
-        FrameRow(index, role, frame.nbytes, uses[index])
-        for index, (role, frame) in enumerate(zip(roles, frames, strict=False))
+        FrameRow(index, role, frame.nbytes, uses[index], *described(frame, coding))
+        for index, (role, frame, coding) in enumerate(zip(roles, frames, codecs, strict=False))
     ]
     places = [BufferRow(i, *place) for i, place in enumerate(header.buffers)]
     return Report(summary, {"frames": rows, "buffers": places})

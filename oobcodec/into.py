@@ -81,12 +81,15 @@ class _Memory:
             message = f"into= is read-only: a {type(into).__name__}"
             raise ValueError(message)
         self._decode = decode
-        self._lacks = 0
+        self._lacks: int | None = None
 
     def allocate(self, index: int, nbytes: int, header: Header, frames: Sequence[memoryview]) -> memoryview | None:  # noqa: ARG002
-        if index == 1 + header.pickle_frames:
+        if self._lacks is None:
             skip = padding(address(self._free)) if self._free else 0
-            lengths = header.lengths[header.pickle_frames :]
+            # Without those that will be decompressed, into memory of their own.
+            codecs = header.codecs or (None,) * len(header.lengths)
+            pairs = [*zip(header.lengths, codecs, strict=True)][header.pickle_frames :]
+            lengths = [length for length, coding in pairs if coding is None]
             needed = skip + sum(length + padding(length) for length in lengths) - padding(lengths[-1])
             self._lacks = max(needed - self._free.nbytes, 0)
             self._free = self._free[skip:]
@@ -168,8 +171,13 @@ class _Twin:
 
     def allocate(self, index: int, nbytes: int, header: Header, frames: Sequence[memoryview]) -> memoryview | None:  # noqa: ARG002
         number = index - 1 - header.pickle_frames
-        # Digests are checked when all is there.
-        if number == 0 and header.digests is None and _layout(header) == _layout(self._header):
+        # Digests are checked, and frames decompressed, when all is there.
+        if (
+            number == 0
+            and header.digests is None
+            and header.codecs is None
+            and _layout(header) == _layout(self._header)
+        ):
             self._lent = self._lendable(frames)
         return self._own[number] if number in self._lent else None
 

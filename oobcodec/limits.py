@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _STEP = 1024
 _PAGE = 4096
+_HARMLESS = 64 * 1024
+"""Bytes of a message that may be compressed as far as anything can be."""
 _MESSAGE = 100
 """Operations that opening a message takes, however little is in it."""
 
@@ -169,6 +171,17 @@ class Budget:
         """
         self._held += nbytes
         self._limits.check("the message", max_decompressed_bytes=self._held)
+
+    def expand(self, arrived: int, nbytes: int) -> None:
+        """Check how many bytes a message has when it is decompressed, before it is; `hold` accounts for them.
+
+        Raises
+        ------
+        LimitError
+            Together with those of other messages, they are too many; or they are for what has arrived.
+        """
+        ratio = nbytes // max(arrived, _HARMLESS)
+        self._limits.check("the message", max_decompressed_bytes=self._held + nbytes, max_ratio=ratio)
 
     def claim(self, nbytes: int) -> None:
         """Account for memory that did not arrive as such.

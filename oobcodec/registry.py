@@ -82,6 +82,24 @@ class Serializer(Protocol):
         """Rebuild the object from what `dumps` returned; lists in `meta` are tuples now."""
 
 
+class FrameCodec(Protocol):
+    """Compresses single frames.
+
+    Attributes
+    ----------
+    tag : str
+        Travels in the header and finds the codec again: ``"package.name"``, after the package that registers it.
+    """
+
+    tag: str
+
+    def compress(self, frame: memoryview, itemsize: int, /) -> Buffer | None:
+        """Return what is to travel of a frame of elements of `itemsize` bytes; or None if that does not pay."""
+
+    def decompress(self, frame: memoryview, memory: memoryview, /) -> object:
+        """Write into all of `memory`, which is as long as the frame was, what `compress` was given."""
+
+
 class Reducer(NamedTuple):
     """How the objects of a class are taken apart."""
 
@@ -130,6 +148,7 @@ class Registry:
         self.version = 0
         self.serializers: tuple[Serializer, ...] = ()
         """Registered ones, in the order in which they are tried, before the built-in ones."""
+        self._codecs: dict[str, FrameCodec] = {}
         self.frozen: dict[Callable[..., Any], Callable[..., Any]] = {}
         """What to call instead of a rebuild function when everything is to be read-only."""
         self.alone: dict[type, Any] = {bytes: None, str: None}
@@ -396,6 +415,64 @@ class Registry:
                 return serializer
         raise DecodeError(_unknown("serializer", tag))
 
+    # Codecs of frames
+
+    def register_codec(self, codec: FrameCodec, *, replace: bool = False) -> None:
+        """Let a codec compress frames, where ``compression=`` asks for its tag.
+
+        Parameters
+        ----------
+        codec
+            It is called for one frame after the other, perhaps from several threads.
+        replace
+            Take the place of another codec with the same tag.
+
+        Raises
+        ------
+        RegistryError
+            The tag is malformed or taken.
+        """
+        tag = codec.tag
+        _check_tag(tag)
+        with self._lock:
+            if self._codecs.get(tag, codec) is not codec and not replace:
+                message = f"the tag {tag!r} has a codec already: replace=True takes its place"
+                raise RegistryError(message)
+            self._codecs[tag] = codec
+
+    def unregister_codec(self, tag: str) -> None:
+        """Undo `register_codec`.
+
+        Raises
+        ------
+        RegistryError
+            No codec is registered under the tag.
+        """
+        with self._lock:
+            if self._codecs.pop(tag, None) is None:
+                message = f"no codec is registered under the tag {tag!r}"
+                raise RegistryError(message)
+
+    def registered_codecs(self) -> tuple[str, ...]:
+        """Return the tags of the registered codecs."""
+        with self._lock:
+            return tuple(self._codecs)
+
+    def codec(self, tag: str) -> FrameCodec:
+        """Return the registered codec of `tag`, asking the entry points if need be.
+
+        Raises
+        ------
+        DecodeError
+            Nobody registered the tag.
+        """
+        if tag not in self._codecs:
+            self._plug_in(tag.partition(".")[0])
+        codec = self._codecs.get(tag)
+        if codec is None:
+            raise DecodeError(_unknown("codec", tag))
+        return codec
+
     # Look-up
 
     def exact(self, cls: type) -> Reduce | None:
@@ -520,3 +597,6 @@ registered_types = DEFAULT.registered_types
 register_serializer = DEFAULT.register_serializer
 unregister_serializer = DEFAULT.unregister_serializer
 registered_serializers = DEFAULT.registered_serializers
+register_codec = DEFAULT.register_codec
+unregister_codec = DEFAULT.unregister_codec
+registered_codecs = DEFAULT.registered_codecs

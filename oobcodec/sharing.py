@@ -17,7 +17,7 @@ from oobcodec.buffers import ALIGNMENT, Extent, address, allocate, flat, span
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oobcodec.header import Placement
+    from oobcodec.placements import Placement
 
 
 class _Copied(threading.local):

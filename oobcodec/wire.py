@@ -350,7 +350,8 @@ def _callers(nbytes: int, frames: list[memoryview], header: Header, allocate: Al
     """Return the memory that the caller wants the frame behind some others in, if it wants any."""
     index = len(frames)
     memory = None
-    if allocate is not None and index > header.pickle_frames:
+    plain = header.codecs is None or header.codecs[index - 1] is None
+    if allocate is not None and index > header.pickle_frames and plain:
         memory = allocate(index, nbytes, header, frames)
     if memory is None:
         return None

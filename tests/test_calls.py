@@ -163,6 +163,16 @@ def test_second_message_of_a_tensor_is_as_the_first():
     assert np.shares_memory(np.asarray(first[2]), tensor.numpy())
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_array_that_is_read_only_is_another(first):
+    for writeable in (first, not first, first, not first):
+        array = np.arange(1000.0)
+        array.flags.writeable = writeable
+        got = loads([bytearray(frame) for frame in dumps(array)])
+        assert got.flags.writeable == writeable
+    assert len(streams) == 2
+
+
 def test_long_streams_are_not_remembered():
     torch = pytest.importorskip("torch", reason="torch is not installed for this Python")
     tensor = torch.arange(1000.0).reshape((1,) * 60 + (1000,))

@@ -1,9 +1,12 @@
 """The demo: two real processes, and what happens to them when something goes wrong."""
 
+import os
 import pickle
+import re
 import socket
 import sys
 import threading
+from array import array
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
@@ -255,3 +258,15 @@ def test_stranger_on_the_port_is_refused(monkeypatch):
 def test_outcome_is_plain_data(outcome):
     assert oobcodec.loads(oobcodec.dumps(outcome)) == outcome
     assert isinstance(outcome, Outcome)
+
+
+def test_how_it_would_be_compressed_is_told():
+    zeros, steps = demo._rows({"zeros": array("d", bytes(8_000_000)), "steps": array("q", range(1_000_000))})
+    assert demo._compression([zeros]) == "fill, 1 byte: 8000000.0 times"
+    assert re.fullmatch(r"lz4, \w+ of 8: [\d.]+ times", demo._compression([steps]))
+    assert not demo._compression(demo._rows({"noise": array("B", os.urandom(100_000))}))
+
+
+def test_nothing_is_told_of_compression_without_its_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, "blosc2", None)
+    assert not demo._compression(demo._rows({"steps": array("q", range(1_000_000))}))

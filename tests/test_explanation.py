@@ -1,4 +1,6 @@
 import json
+import os
+from array import array
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pickle import PickleBuffer
@@ -314,3 +316,14 @@ def test_summary():
 def test_what_cannot_be_sent():
     with pytest.raises(EncodeError, match=r"cannot pickle 'generator' object at \['x'\]"):
         explain({"x": (i for i in ())})
+
+
+def test_compression_has_columns_of_its_own():
+    obj = {"steps": array("q", range(10_000)), "noise": array("B", os.urandom(5000)), "text": "word " * 2000}
+    report = explain(obj, compression="lz4")
+    steps, noise, text = report.tables["items"]
+    assert (steps.codec, steps.ratio > 2, steps.filter.endswith(" of 8")) == ("lz4", True, True)
+    assert noise.to_dict()["codec"] is text.to_dict()["ratio"] is None
+    assert 5000 < report.summary["compressed bytes"] < 25_000
+    assert "codec" not in str(explain(obj))
+    assert explain(array("B", os.urandom(5000)), compression="lz4").tables["items"][0].codec is None

@@ -1,6 +1,8 @@
+import re
 import struct
 import tracemalloc
 import zlib
+from reprlib import repr as short
 
 import msgpack
 import pytest
@@ -109,8 +111,25 @@ def headers(draw):
 @given(headers())
 def test_any_header_comes_back(fields):
     first = encode(*fields)
-    assert tuple(decode(first)) == (*fields, None)
+    assert tuple(decode(first)) == (*fields, None, None)
     assert decode_prelude(first).packed_length == packed_length([len(first), *fields[2]])
+
+
+def test_buffers_lie_in_frames_as_they_are_when_decompressed():
+    codecs = (None, ("blosc2", 70), ("blosc2", 9000), None)
+    buffers = ((3, 0, 9000, False), (4, 8, 56, True))
+    first = encode("pickle", None, (100, 7, 50, 64), 2, buffers, codecs=codecs)
+    header = decode(first)
+    assert header.codecs == codecs
+    assert header.sizes == (100, 70, 9000, 64)
+    assert decode_prelude(first).packed_length == packed_length([len(first), 100, 7, 50, 64])
+
+
+def test_codecs_stay_where_digests_are_added():
+    codecs = (("blosc2", 70),)
+    header = decode(encode("pickle", None, (7,), 1, (), codecs=codecs))
+    first = checksummed(header, Digests("xxh3_64", (bytes(8),)))
+    assert decode(first).codecs == codecs
 
 
 @given(st.lists(st.integers(0, 2**50), min_size=1))
@@ -186,8 +205,19 @@ REFUSED = [
     (TAG, b"pickle", r"the serializer tag is b'pickle', not a name"),
     (TAG, "", r"the serializer tag is '', not a name"),
     (TAG, 1, r"the serializer tag is 1, not a name"),
-    (CODECS, ["lz4"], r"frames are coded with \('lz4',\): the message needs a newer oobcodec"),
-    (CODECS, False, r"frames are coded with False"),
+    *[
+        (CODECS, value, rf"the codecs are {re.escape(short(value))}, not nil or one for each of 4 frames")
+        for value in (False, 0, "lz4", (), (None,) * 4, (("fill", 9),) * 3, (("fill", 9),) * 5)
+    ],
+    (CODECS, {1: 2}, r"the codecs are \{1: 2\}"),
+    *[
+        (CODECS, (None, None, value, None), rf"the codec of frame 3 is {re.escape(short(value))}, not \[tag, bytes")
+        for value in (
+            *("fill", 5000, (), ("fill",), ("fill", 5000, 1), ("", 5000), (b"fill", 5000), ("fill", 0), ("fill", -1)),
+            *(("fill", True), ("fill", 5000.0), ("fill", "5000"), (5000, "fill"), {"fill": 5000}),
+        )
+    ],
+    (CODECS, (None, None, ("fill", 4999), None), r"buffer 0 ends at 5000 in frame 3 of 4999 bytes"),
     (DIGESTS, [b"digest"], r"the digests are \(b'digest',\), not \[algorithm, \[digest of each frame\]\]"),
     (DIGESTS, 0, r"the digests are 0, not"),
     (DIGESTS, [], r"the digests are \(\), not"),

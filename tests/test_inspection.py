@@ -1,6 +1,8 @@
 import decimal
 import json
+import os
 import pickle
+from array import array
 from functools import partial
 from pathlib import Path
 
@@ -253,7 +255,7 @@ resource.setrlimit(resource.RLIMIT_CPU, (100, 100))
 from hostile.judge import frames_of
 import oobcodec
 from oobcodec import inspect
-inspect(oobcodec.dumps([1]))
+inspect(oobcodec.dumps(["word " * 9000], compression="lz4"))  # which imports what decompresses
 before = set(sys.modules)
 told = {}
 for path in sorted(Path(sys.argv[1]).glob("*/*")):
@@ -279,3 +281,17 @@ def test_hostile_messages_are_told_of_or_refused():
     assert len(refused) > 100
     # Whatever a message names that DATA refuses is told of; a message inside of it is to be inspected by itself.
     assert {path for path in refused if not told[path]} == {"names/nested_name.oob", "names/nested_twice.oob"}
+
+
+def test_how_frames_are_compressed_is_told():
+    steps, zeros = array("q", range(10_000)), array("d", bytes(80_000))
+    report = inspect(oobcodec.dumps(["word " * 2000, steps, zeros, array("B", os.urandom(5000))], compression="lz4"))
+    header, stream, *buffers = report.tables["frames"]
+    assert (header.codec, header.ratio) == (None, None)
+    assert stream.codec == "lz4"
+    assert [buffer.codec for buffer in buffers] == ["lz4", "fill", None]
+    assert [buffer.ratio and buffer.ratio > 2 for buffer in buffers] == [True, True, None]
+    assert buffers[1].filter == "1 byte"
+    assert report.to_dict()["in-band bytes"] > 10_000
+    assert report.to_dict()["out-of-band bytes"] == 165_000
+    assert "array" in str(report.to_dict()["globals"])

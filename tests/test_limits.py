@@ -147,3 +147,14 @@ class TestBudget:
                 pass
         with pytest.raises(LimitError, match="max_operations"), budget.inside():  # each takes its time
             pass
+
+
+def test_what_a_message_becomes_is_limited_beside_what_others_are():
+    budget = Budget(Limits(max_decompressed_bytes=1 << 20, max_ratio=16))
+    budget.hold(1000)
+    budget.expand(64 * 1024, (1 << 20) - 1000)
+    budget.expand(1, 15 * 64 * 1024)  # little is no threat, whatever it comes of
+    with pytest.raises(LimitError, match="limit max_decompressed_bytes=1 MiB"):
+        budget.expand(64 * 1024, (1 << 20) - 999)
+    with pytest.raises(LimitError, match="limit max_ratio=16 times as much"):
+        Budget(Limits(max_ratio=16)).expand(1, 17 * 64 * 1024)

@@ -691,3 +691,27 @@ def test_what_was_found_before_a_change_is_not_remembered():
 def test_module_functions_belong_to_the_default():
     for name in ("register_reducer", "unregister_reducer", "registered_reducers", "register_type", "unregister_type"):
         assert getattr(registry, name).__self__ is DEFAULT
+
+
+class Backwards:
+    tag = "tests.backwards"
+
+
+def test_codecs():
+    registry, codec = Registry(), Backwards()
+    registry.register_codec(codec)
+    registry.register_codec(codec)
+    assert registry.codec(codec.tag) is codec
+    assert registry.registered_codecs() == ("tests.backwards",)
+    with pytest.raises(RegistryError, match="has a codec already: replace=True takes its place"):
+        registry.register_codec(Backwards())
+    registry.register_codec(Backwards(), replace=True)
+    assert registry.codec(codec.tag) is not codec
+    registry.unregister_codec(codec.tag)
+    with pytest.raises(RegistryError, match=r"no codec is registered under the tag 'tests\.backwards'"):
+        registry.unregister_codec(codec.tag)
+    with pytest.raises(DecodeError, match=r"the codec tag 'tests\.backwards' is unknown here: install and import"):
+        registry.codec(codec.tag)
+    codec.tag = "backwards"
+    with pytest.raises(RegistryError, match=r"the tag 'backwards' is not 'package\.name'"):
+        registry.register_codec(codec)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from oobcodec.codec import Codec, loads
-from oobcodec.encoder import dumps_watched
+from oobcodec.encoder import dumps_watched, finished
 from oobcodec.engine import SEGMENT
 from oobcodec.header import read
 from oobcodec.policy import TRUSTED
@@ -36,21 +36,17 @@ class _TooLong(BaseException):
     """No `Exception`, which would be taken for an error of the object's."""
 
 
-async def encode(
-    obj: object, *, copy: bool = False, checksum: bool = False, keyring: Keyring | None = None
-) -> list[memoryview]:
+async def encode(obj: object, *, copy: bool = False, **further: Any) -> list[memoryview]:
     """Do what `oobcodec.dumps` does; the object must not change until that is done."""
+    snapshot = copy and further.get("compression") is None
     try:
-        frames = dumps_watched(obj, _up_to(LARGE), copy=copy)
+        frames = dumps_watched(obj, _up_to(LARGE), copy=snapshot)
     except _TooLong:
         frames = []
     if not frames:
-        frames = await to_thread(dumps_watched, obj, _let_others_run, copy=copy)
-    if checksum or keyring is not None:
-        # Not at import: most messages need neither.
-        from oobcodec.integrity import seal  # noqa: PLC0415
-
-        frames = await aside(partial(seal, frames, checksum=checksum, keyring=keyring), sum(map(len, frames)))
+        frames = await to_thread(dumps_watched, obj, _let_others_run, copy=snapshot)
+    if any(further.values()):
+        frames = await aside(partial(finished, frames, copy=copy, **further), sum(map(len, frames)))
     return frames
 
 
@@ -60,11 +56,10 @@ async def decode(
     """Do what `oobcodec.loads` does with a message that has been received."""
     work = partial(loads, frames, policy=policy, limits=limits, **options)
     largest = LARGE if policy.trusted else LARGE_DATA
-    if sum(map(len, frames)) <= largest:
-        return work()
     header = read(bytes(frames[0]), policy.limited(limits))
-    stream = sum(header.lengths[: header.pickle_frames])
-    return await aside(work, sum(header.lengths) if header.digests is not None else stream, largest)
+    if header.codecs is None and header.digests is None:
+        return await aside(work, sum(header.lengths[: header.pickle_frames]), largest)
+    return await aside(work, sum(header.sizes), largest)
 
 
 async def aside(work: Callable[[], Any], nbytes: int, largest: int = LARGE) -> Any:
@@ -105,7 +100,8 @@ def manner(
     """Return what a connection of these options does."""
     codec = Codec(policy=policy, limits=limits, keyring=keyring, checksum=checksum, **options)
     # A signed message holds digests in any case; and who signs it must know its place in the connection.
-    outward = partial(encode, copy=codec.copy, checksum=checksum and keyring is None)
+    checksum = checksum and keyring is None
+    outward = partial(encode, copy=codec.copy, compression=codec.compression, checksum=checksum)
     inward = partial(
         decode,
         policy=policy,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ LONGEST = 12 * 1024
 OTHERS = "others"
 """Stands for the library of messages that are refused as they are: functions, modules, objects with a state."""
 SEALED = "sealed"
-"""Stands for the library of messages with checksums, or with a signature."""
+"""Stands for the library of messages with checksums, with a signature, or compressed."""
 TEXTS = (
     "", "\0", " ", "x", "x" * 300, "\ud800", "\U0010ffff", "-", "O", "|O8", "object", "V", "V8", "S0", "U0", "<U1",
     "U1073741823", "<f8", ">f8", "f2", "g", "G", "?", "M8", "<M8[ns]", "<m8[0s]", "<M8[999999999999s]", "T", "i8,O",
@@ -158,6 +159,10 @@ def _sealed(oobcodec: Any) -> Iterator[tuple[str, str, list[bytes]]]:
         for obj in (None, [1, bytearray(100), bytearray(200)], "text"):
             frames = oobcodec.dumps(obj, **options)
             yield SEALED, f"{name}: {type(obj).__name__}", [bytes(frame) for frame in frames]
+    for codec in ("lz4", "zstd"):
+        for obj in ("word " * 1000 + "end", array("q", range(600)), array("d", bytes(8000))):
+            frames = oobcodec.dumps(obj, compression=codec)
+            yield SEALED, f"{codec}: {type(obj).__name__}", [bytes(frame) for frame in frames]
 
 
 def _is_data(frames: list[bytes]) -> bool:

@@ -108,6 +108,13 @@ def numbers():
     }.items()
 
 
+def compressed(flags=0x35, nbytes=4096, block=4096, special=0):
+    """Return a message whose one frame is a chunk of Blosc2 that nobody has compressed."""
+    start = struct.pack("<BBBBIII", 5, 1, flags, 8, nbytes, block, 100)
+    chunk = start + bytes(14) + bytes([0, special]) + b"\xff" * 68
+    return whole(["bytes", None, [len(chunk)], 0, [["blosc2", 4096]], None, [[1, 0, 4096, True]]], chunk)
+
+
 def headers():
     array_of_2_32 = b"\xdd" + struct.pack(">I", 2**32 - 1)
     yield from {
@@ -133,6 +140,21 @@ def headers():
         "tag_long": fields(tag="a" * 1000),
         "codecs_unknown": fields(codecs=["none", "tests.unknown"]),
         "codecs_integer": fields(codecs=5),
+        "codecs_all_none": fields(codecs=[None]),
+        "codecs_of_a_new_tag": fields(codecs=[["tests.unknown", LENGTH]]),
+        "codecs_length_bool": fields(codecs=[["fill", True]]),
+        "codecs_length_negative": fields(codecs=[["fill", -1]]),
+        "codecs_length_of_2_64": fields(codecs=[["fill", 2**64 - 1]]),
+        "codecs_bomb": fields(codecs=[["fill", LENGTH << 26]]),
+        "codecs_fill_unevenly": fields(codecs=[["fill", LENGTH + 1]]),
+        "codecs_fill_with_nothing": whole(["bytes", None, [0], 0, [["fill", 3]], None, [[1, 0, 3, True]]], b""),
+        "codecs_chunk_short": fields(codecs=[["blosc2", LENGTH]]),
+        "codecs_chunk_in_a_file": compressed(special=8),
+        "codecs_chunk_of_a_plug_in": compressed(flags=0xD5),
+        "codecs_chunk_of_unset_memory": compressed(special=0x40),
+        "codecs_chunk_of_more": compressed(nbytes=2**31 - 1),
+        "codecs_chunk_of_no_blocks": compressed(block=0),
+        "codecs_chunk_of_damage": compressed(),
         "digests_integer": fields(digests=5),
         "digests_empty": fields(digests=[]),
         "meta_of_pickle": fields(meta={"a": 1}),
