@@ -151,7 +151,7 @@ def test_arrays_keep_the_mapping_and_nothing_else_does(path, obj):
     with pytest.raises(BufferError):
         mapping.close()
     del x, mapping
-    assert descriptors() == before
+    assert not {*descriptors()} - {*before}
 
 
 def test_a_mapped_file_that_is_overwritten_is_undisturbed(path, obj):
@@ -367,7 +367,7 @@ def test_no_file(tmp_path):
             load(tmp_path / name)
     with pytest.raises(OSError, match="Not a regular file"):
         dump(1, tmp_path / "fifo")
-    assert descriptors() == before
+    assert not {*descriptors()} - {*before}
 
 
 @pytest.mark.parametrize("file", [3, None, b"path", bytearray(10), [b"frame"], object()])
@@ -594,7 +594,7 @@ def test_an_interrupt_leaves_the_old_file(path, obj):
         dump(obj, path, progress=interrupt)
     assert load(path) == "old"
     assert names(path.parent) == [path.name]
-    assert descriptors() == before
+    assert not {*descriptors()} - {*before}
 
 
 def test_short_writes(path, obj, monkeypatch):
