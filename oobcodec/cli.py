@@ -162,7 +162,9 @@ def _printable(text: str) -> str:
 def _items_table(items: list[Item], console: Console) -> Table:
     right, wrong = ("✓", "✗") if console.encoding.startswith("utf") else ("yes", "no")
     numbers = ("MB", "MB out\nof band", "MB\ncopied", "MB by\npickle")
-    table = _table(("item", "type", *numbers, "how", "shares with", "compressed", "equal"), numbers)
+    # Without the package that compresses there is nothing to tell.
+    compression = ("with lz4",) if any(item.compression for item in items) else ()
+    table = _table(("item", "type", *numbers, "how", "shares with", *compression, "equal"), numbers)
     for item in items:
         table.add_row(
             _cell(item.name),
@@ -172,7 +174,7 @@ def _items_table(items: list[Item], console: Console) -> Table:
             _megabytes(item.pickled),
             _cell(item.how),
             _cell(item.shared_with),
-            _cell(item.compression),
+            *(_cell(item.compression) for _ in compression),
             Text(wrong, "red") if item.difference else Text(right, "green"),
         )
     return table
