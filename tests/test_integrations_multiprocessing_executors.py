@@ -20,7 +20,11 @@ from oobcodec.integrations.multiprocessing import ProcessPoolExecutor
 
 DEFAULT = multiprocessing.get_context("fork")
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+# Python from 3.12 on, and JAX if another test has imported it, warn of threads: the children here need none.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
+]
 
 
 @pytest.fixture(params=CONTEXTS)

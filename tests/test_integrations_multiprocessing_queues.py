@@ -14,7 +14,11 @@ from processes import CONTEXTS, LONG, MIB, Refuses, finished, kill, started
 from oobcodec import EncodeError
 from oobcodec.integrations.multiprocessing import Queue, queues
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+# Python from 3.12 on, and JAX if another test has imported it, warn of threads: the children here need none.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
+]
 
 
 @pytest.fixture(params=CONTEXTS)
