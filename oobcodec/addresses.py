@@ -50,6 +50,20 @@ def parse(address: Address) -> tuple[str, int] | str:
     return host[1:-1] if bracketed else host, _checked_port(int(number), address)
 
 
+def certified(where: tuple[str, int] | str, server_hostname: str | None, *, secure: bool) -> str | None:
+    """Return whom the certificate of a server must be for: the host of what `parse` returned, if nobody says else.
+
+    Raises
+    ------
+    ValueError
+        Somebody says so where there is no TLS.
+    """
+    if server_hostname is not None and not secure:
+        message = "server_hostname= is for TLS: give ssl= too"
+        raise ValueError(message)
+    return where[0] if server_hostname is None and not isinstance(where, str) else server_hostname
+
+
 def _checked_port(port: int, address: object) -> int:
     if not 0 <= port <= _HIGHEST_PORT:
         message = f"{port} in {address!r} is no port: they are 0 to {_HIGHEST_PORT}"

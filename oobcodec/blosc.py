@@ -23,6 +23,13 @@ CHUNK: Final = 2 << 20
 THREADED: Final = 1 << 20
 """Bytes from which a chunk is worth a second thread, which is started and ended with each."""
 
+_BLOCK: Final = CHUNK // 2
+"""Bytes that are compressed as one, by a thread each: the more, the more comes again.
+
+The library's own choice, 0, is smaller, and better where LZ4 follows a filter: it looks back over 64 KiB, beyond which
+a block of this size has put the bytes that are like each other.
+"""
+
 _MOST_THREADS: Final = 8
 
 CODECS: Final = {"lz4": (1, 5), "zstd": (5, 1)}
@@ -132,6 +139,7 @@ def settings(way: Way) -> dict[str, Any]:
         "clevel": way.level,
         "typesize": way.itemsize,
         "filters": FILTERS[way.filter],
+        "blocksize": 0 if way.codec == "lz4" and way.filter != "none" else _BLOCK,
     }
 
 

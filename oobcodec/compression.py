@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from oobcodec import blosc, fill
@@ -46,14 +47,14 @@ class Compression:
     Parameters
     ----------
     codec
-        ``"lz4"``; ``"zstd"``; ``"auto"``, whichever of them has a frame arrive first; or the tag of a codec that
-        `oobcodec.register_codec` knows.
+        ``"lz4"`` or ``"zstd"``, with the filter that leaves the least of a frame; ``"auto"``, whichever of them has it
+        arrive first; or the tag of a codec that `oobcodec.register_codec` knows.
     level
         0 to 9, from fast to small. ``None``: 5 for LZ4 and 1 for Zstandard.
     threads
         Of a frame of 1 MiB or more. ``None``: one for each processor, and 8 at most.
     bandwidth
-        Bytes a second that the way to the other side takes. The faster it is, the less compression pays.
+        Bytes a second that the way to the other side takes: the faster it is, the less ``"auto"`` compresses.
 
     Raises
     ------
@@ -139,7 +140,8 @@ def _compressed(frame: memoryview, itemsize: int, options: Compression, *, thoro
         return (options.codec, data) if data is not None and memoryview(data).nbytes <= most else None
     nthreads = (options.threads or blosc.threads()) if len(frame) >= blosc.THREADED else 1
     try:
-        way = choose(frame, itemsize, _levels(options), partial(_seconds, options, nthreads), thorough=thorough)
+        cost = partial(_seconds, options.bandwidth, nthreads) if options.codec == AUTO else attrgetter("part")
+        way = choose(frame, itemsize, _levels(options), cost, thorough=thorough)
         data = None if way is None else blosc.compress(frame, way, nthreads, most)
     except ImportError as error:
         message = f"no compression: {error}"
@@ -153,10 +155,10 @@ def _levels(options: Compression) -> dict[str, int]:
     return {codec: blosc.CODECS[codec][1] if options.level is None else options.level for codec in codecs}
 
 
-def _seconds(options: Compression, nthreads: int, trial: Trial) -> float:
-    """Return how long a byte takes to be on the other side."""
-    seconds = trial.seconds / nthreads + trial.part / options.bandwidth
-    return inf if options.codec == AUTO and seconds > 1 / options.bandwidth else seconds
+def _seconds(bandwidth: float, nthreads: int, trial: Trial) -> float:
+    """Return how long a byte takes to be on the other side; infinity if it is there earlier as it is."""
+    seconds = trial.seconds / nthreads + trial.part / bandwidth
+    return inf if seconds > 1 / bandwidth else seconds
 
 
 def expanded(header: Header, views: Sequence[memoryview], policy: Policy, budget: Budget) -> list[memoryview]:

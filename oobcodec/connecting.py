@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from oobcodec.addresses import parse
+from oobcodec.addresses import certified, parse
 from oobcodec.connections import HELLO_TIMEOUT, Connection, coding
 from oobcodec.policy import TRUSTED
 
@@ -56,14 +56,11 @@ def connect(  # noqa: PLR0913  # each is a choice of its own
         There is nobody, or TLS fails; `TimeoutError` included.
     """
     where = parse(address)
-    if server_hostname is not None and ssl is None:
-        message = "server_hostname= is for TLS: give ssl= too"
-        raise ValueError(message)
+    name = certified(where, server_hostname, secure=ssl is not None)
     coding(policy, limits, keyring, checksum=checksum, options=options)  # what is wrong with them shows before
     sock = _unix(where, timeout) if isinstance(where, str) else socket.create_connection(where, timeout)
     try:
         if ssl is not None:
-            name = where[0] if server_hostname is None and not isinstance(where, str) else server_hostname
             sock = ssl.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
     except BaseException:
         sock.close()

@@ -66,6 +66,23 @@ def coding(
     return Coding(encode, decode, policy.limited(limits), keyring)
 
 
+def session_of(keyring: Keyring | None, hellos: tuple[Hello, Hello]) -> Session | None:
+    """Return what signs and verifies the messages of two sides, ours and theirs, that have said these hellos."""
+    if keyring is None:
+        return None
+    ours, theirs = hellos
+    return Session(keyring, *session_nonces(ours.nonce, theirs.nonce, listening=ours.listening))
+
+
+def tune(sock: socket.socket) -> None:
+    """Make a socket of ours fit for messages."""
+    if sock.family in {socket.AF_INET, socket.AF_INET6}:
+        # A message is sent as a whole: there is nothing to wait for.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    elif sock.family == socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNIX_BUFFER)
+
+
 class Connection:
     """Messages both ways over a stream socket whose two sides are both a `Connection`.
 
@@ -153,22 +170,14 @@ class Connection:
     def _open(
         self, sock: socket.socket, peer: str, hellos: tuple[Hello, Hello], agreed: Coding, timeout: float | None
     ) -> None:
-        ours, theirs = hellos
         sock.settimeout(timeout)
-        if sock.family in {socket.AF_INET, socket.AF_INET6}:
-            # A message is sent as a whole: there is nothing to wait for.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        elif sock.family == socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNIX_BUFFER)
+        tune(sock)
         self.peer = peer
         self.stats = Stats()
         self._sock = sock
-        self._role = "server" if ours.listening else "client"
+        self._role = "server" if hellos[0].listening else "client"
         self._coding = agreed
-        session = None
-        if agreed.keyring is not None:
-            nonces = session_nonces(ours.nonce, theirs.nonce, listening=ours.listening)
-            session = Session(agreed.keyring, *nonces)
+        session = session_of(agreed.keyring, hellos)
         self._outbox = Outbox(sock, peer, agreed.encode, session, self.stats)
         self._inbox = Inbox(sock, peer, agreed.limits, session, self.stats.received)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from oobcodec.buffers import padding
 from oobcodec.engine import SMALL
-from oobcodec.header import PRELUDE_SIZE, encode
+from oobcodec.header import PRELUDE_SIZE, encode_small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def remember(frames: Sequence[Buffer]) -> None:
     if len(frames) == _FRAMES and len(frames[1]) < SMALL:
         first = bytes(frames[0])
         # What is remembered of a peer's are these alone: of others it could send any number.
-        if first == encode("pickle", None, (len(frames[1]),), 1, ()):
+        if first == encode_small("pickle", None, (len(frames[1]),), 1, ()):
             padded = first + bytes(padding(len(first)))
             _padded[first] = padded
             _forms[first[:PRELUDE_SIZE]] = first, padded, len(padded), len(padded) + len(frames[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from oobcodec.engine import SEGMENT, is_pickled
@@ -33,7 +34,7 @@ class Traffic:
     out_of_band_bytes : int
         Bytes of their memory that went beside the pickle streams, or by reference: uncopied.
     in_band_bytes : int
-        Bytes of the pickle streams.
+        Bytes of the pickle streams, compressed ones as they travel.
     copied_bytes : int
         Bytes that were copied all the same. Sent: of arrays whose elements lie apart. Received: of what arrived before
         it was known where it belongs.
@@ -55,7 +56,12 @@ class Traffic:
         header = read(bytes(frames[0]))
         inside = total = sum(header.lengths)
         if total >= SEGMENT or header.pickle_frames < len(header.lengths):
-            inside = sum([len(frame) for frame in frames[1 : 1 + header.pickle_frames] if is_pickled(frame)])
+            stream = frames[1 : 1 + header.pickle_frames]
+            codecs = header.codecs or repeat(None)
+            # What is compressed was copied, whoever wrote it.
+            inside = sum(
+                [len(frame) for frame, coding in zip(stream, codecs, strict=False) if coding or is_pickled(frame)]
+            )
         self.messages += 1
         self.in_band_bytes += inside
         self.out_of_band_bytes += total - inside

@@ -3,12 +3,13 @@
 from helpers import run_python
 
 from oobcodec import aio
-from oobcodec.aio import connections, server, transfer
+from oobcodec.aio import connecting, connections, server, transfer
 
 
 def test_each_name_is_that_of_the_module_behind():
     behind = {
-        connections: {"Connection", "connect"},
+        connections: {"Connection"},
+        connecting: {"connect"},
         server: {"Server", "start_server"},
         transfer: {"recv", "recv_frames", "send", "send_frames"},
     }

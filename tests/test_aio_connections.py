@@ -16,7 +16,7 @@ from helpers import run_python
 
 import oobcodec
 from oobcodec import sockets
-from oobcodec.aio.connections import connect
+from oobcodec.aio.connecting import connect
 from oobcodec.aio.server import start_server
 from oobcodec.auth import Keyring
 from oobcodec.errors import (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import trustme
 
-from oobcodec.aio.connections import connect
+from oobcodec.aio.connecting import connect
 from oobcodec.aio.server import _end, start_server
 from oobcodec.auth import Keyring
 from oobcodec.errors import InsecureError, LimitError

@@ -6,6 +6,7 @@ from helpers import weight
 
 from oobcodec import statistics
 from oobcodec.codec import dumps
+from oobcodec.engine import SEGMENT
 from oobcodec.statistics import MUCH, Stats, Traffic
 
 
@@ -49,6 +50,15 @@ def test_large_pickles_are_in_band():
     frames = dumps(list(range(1_000_000)))
     assert counted(frames) == (weight(frames), 0)
     assert weight(frames) > MUCH
+
+
+def test_a_compressed_pickle_is_in_band_as_it_travels():
+    pytest.importorskip("blosc2", reason="blosc2 is not installed")
+    generator = np.random.default_rng(0)
+    obj = {"a": generator.integers(0, 1000, 1_000_000).tolist(), "b": generator.random(1000)}
+    frames = dumps(obj, compression="zstd")
+    assert SEGMENT < frames[1].nbytes < dumps(obj)[1].nbytes
+    assert counted(frames) == (frames[1].nbytes, frames[2].nbytes)
 
 
 def test_frames_may_be_any_buffers():

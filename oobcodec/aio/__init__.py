@@ -5,7 +5,8 @@ keyring, on their order; the other side may as well be one of `oobcodec.sockets`
 non-blocking socket, or a `asyncio.StreamWriter` and `asyncio.StreamReader`, as it is, and agree on nothing.
 """
 
-from oobcodec.aio.connections import Connection, connect
+from oobcodec.aio.connecting import connect
+from oobcodec.aio.connections import Connection
 from oobcodec.aio.server import Server, start_server
 from oobcodec.aio.transfer import recv, recv_frames, send, send_frames
 

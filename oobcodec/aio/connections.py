@@ -10,37 +10,26 @@ import errno
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from oobcodec.addresses import parse, peer_of
 from oobcodec.aio.ahead import Ahead
-from oobcodec.aio.coding import aside, manner
-from oobcodec.aio.dialling import dial
+from oobcodec.aio.coding import aside
 from oobcodec.aio.lines import Line, assemble, transmit
-from oobcodec.auth import Session, session_nonces
 from oobcodec.buffers import copied
-from oobcodec.connections import HELLO_TIMEOUT
+from oobcodec.connections import session_of
 from oobcodec.errors import AuthenticationError, DecodeError, EncodeError, IntegrityError, PoisonedError
-from oobcodec.handshake import no_hello
 from oobcodec.header import read
-from oobcodec.hello import new_hello
 from oobcodec.integrity import check
 from oobcodec.limits import UNLIMITED
-from oobcodec.policy import TRUSTED
 from oobcodec.small import remember
 from oobcodec.transfer import tell
 from oobcodec.wire import Receiver, parts
 
 if TYPE_CHECKING:
-    import ssl as tls
     from collections.abc import Awaitable, Callable, Sequence
 
-    from oobcodec.addresses import Address
     from oobcodec.aio.budget import Budget
     from oobcodec.aio.coding import Manner
-    from oobcodec.auth import Keyring
     from oobcodec.buffers import Buffer
     from oobcodec.hello import Hello
-    from oobcodec.limits import Limits
-    from oobcodec.policy import Policy
 
 
 class Connection:
@@ -61,16 +50,12 @@ class Connection:
     def __init__(
         self, line: Line, peer: str, agreed: Manner, hellos: tuple[Hello, Hello], budget: Budget | None = None
     ) -> None:
-        ours, theirs = hellos
         self.peer = peer
-        self._role = "server" if ours.listening else "client"
+        self._role = "server" if hellos[0].listening else "client"
         self._line = line
         self._manner = agreed
         self._budget = budget
-        self._session = None
-        if agreed.keyring is not None:
-            nonces = session_nonces(ours.nonce, theirs.nonce, listening=ours.listening)
-            self._session = Session(agreed.keyring, *nonces)
+        self._session = session_of(agreed.keyring, hellos)
         self._sending = asyncio.Lock()
         self._receiving = asyncio.Lock()
         self._receiver = Receiver(limits=agreed.limits, keyring=agreed.keyring, session=self._session)
@@ -310,98 +295,6 @@ class Connection:
     def __repr__(self) -> str:
         what = "closed" if self.closed else f"{self._role} of"
         return f"<Connection, {what} {self.peer}: {self._sent} sent, {self._received} received>"
-
-
-async def greet(line: Line, agreed: Manner, *, listening: bool, seconds: float | None) -> tuple[Hello, Hello]:
-    """Exchange hellos in so many seconds, after the handshake of TLS, and return ours and theirs.
-
-    Raises
-    ------
-    HeaderError, AuthenticationError, TruncatedError, OSError
-        As for `oobcodec.handshake.exchange`; `TimeoutError` if it takes longer.
-    """
-    ours = new_hello(listening=listening, signing=agreed.keyring is not None)
-    try:
-        async with asyncio.timeout(seconds):
-            return ours, await line.greet(ours)
-    except BaseException as error:
-        line.close()
-        if isinstance(error, TimeoutError):
-            raise TimeoutError(no_hello(seconds)) from error
-        raise
-
-
-async def connect(  # noqa: PLR0913  # each is a choice of its own
-    address: Address,
-    *,
-    timeout: float | None = None,  # noqa: ASYNC109  # of the connection's whole life
-    ssl: tls.SSLContext | None = None,
-    server_hostname: str | None = None,
-    policy: Policy = TRUSTED,
-    limits: Limits | None = None,
-    keyring: Keyring | None = None,
-    checksum: bool = False,
-    hello_timeout: float | None = HELLO_TIMEOUT,
-    **options: Any,
-) -> Connection:
-    """Connect to what `start_server`, or `oobcodec.sockets.listen`, has made somewhere.
-
-    Parameters
-    ----------
-    address
-        ``("host", port)``, ``"host:port"``, or the path of a Unix socket.
-    timeout
-        Seconds to connect, and later for each wait for the peer; ``None`` is for ever.
-    ssl
-        For TLS.
-    server_hostname
-        Whom the certificate of the server must be for; the host of `address` by default.
-    policy, limits
-        What is accepted from the peer, as for `oobcodec.loads`.
-    keyring
-        Signs and verifies all messages; the peer needs one with the same keys. It proves who the peer is, and hides
-        nothing: that is what TLS is for.
-    checksum
-        As for `oobcodec.dumps`.
-    hello_timeout
-        Seconds that the peer has for its hello, and before that for the handshake of TLS.
-    **options
-        Other options of `oobcodec.Codec`.
-
-    Raises
-    ------
-    ValueError
-        The address is none, or `server_hostname` is given without `ssl`.
-    HeaderError
-        The peer is no connection of ours, or one of another message format version.
-    AuthenticationError
-        One side has a keyring and the other has not.
-    TruncatedError
-        The peer has closed the connection before its hello was complete.
-    OSError
-        There is nobody, or TLS fails; `TimeoutError` included.
-    """
-    where = parse(address)
-    if server_hostname is not None and ssl is None:
-        message = "server_hostname= is for TLS: give ssl= too"
-        raise ValueError(message)
-    agreed = manner(policy, limits, keyring, checksum=checksum, options=options)
-    async with asyncio.timeout(timeout):
-        sock = await dial(where)
-    try:
-        peer = peer_of(sock)
-        if ssl is not None:
-            name = where[0] if server_hostname is None and not isinstance(where, str) else server_hostname
-            sock = ssl.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
-        line = Line(sock, ours=True)
-        seconds = min((each for each in (timeout, hello_timeout) if each is not None), default=None)
-        hellos = await greet(line, agreed, listening=False, seconds=seconds)
-    except BaseException as error:
-        sock.close()
-        tell(error, f"from {address}")
-        raise
-    line.timeout = timeout
-    return Connection(line, peer, agreed, hellos)
 
 
 async def _unchanged(frames: Any) -> Any:

@@ -6,6 +6,8 @@ import asyncio
 import socket
 from typing import Any, Final
 
+from oobcodec.connections import tune
+
 RETRY: Final = 0.01
 """Seconds until the next try to connect to a Unix socket whose backlog is full."""
 
@@ -34,9 +36,7 @@ async def dial(where: tuple[str, int] | str) -> socket.socket:
 def prepared(sock: socket.socket) -> socket.socket:
     """Make a socket what connections want, and return it."""
     sock.setblocking(False)  # noqa: FBT003  # the name says it
-    if sock.family in {socket.AF_INET, socket.AF_INET6}:
-        # A message is sent as a whole: there is nothing to wait for.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    tune(sock)
     return sock
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from oobcodec.addresses import text
 from oobcodec.aio.budget import Budget
 from oobcodec.aio.coding import manner
-from oobcodec.aio.connections import Connection, greet
+from oobcodec.aio.connecting import greet
+from oobcodec.aio.connections import Connection
 from oobcodec.aio.dialling import prepared
 from oobcodec.aio.lines import Line
 from oobcodec.connections import HELLO_TIMEOUT
