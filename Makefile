@@ -53,7 +53,7 @@ clean: ## remove all that make and the tools have built
 
 # An environment each, so that the demo is quick to install and shows that little is enough.
 .venv/.ready: extras := dev
-.venv-demo/.ready: extras := cli,numpy
+.venv-demo/.ready: extras := cli,compression,numpy
 
 .venv/.ready .venv-demo/.ready: pyproject.toml
 	@if ! $(@D)/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \

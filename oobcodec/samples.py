@@ -105,7 +105,9 @@ def _floats(seed: int) -> object:
 
 
 def _datetimes(seed: int) -> object:
-    return _generator(seed).integers(1 << 60, size=_MB).view("datetime64[ns]")
+    # When something happened, to the millisecond: once in five seconds on average.
+    steps = _generator(seed).exponential(5000, _MB).astype("timedelta64[ms]")
+    return _numpy().datetime64("2026-01-01", "ns") + steps.cumsum()
 
 
 def _view_and_base(seed: int) -> object:
