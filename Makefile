@@ -7,8 +7,8 @@ PYTHON ?= python3.11 python3.12 python3.13 python3.14 python3
 bin := .venv/bin
 # Tests in another environment, if there is the Python for it.
 within = [ ! -e .venvs/$(1)/recipe ] || .venvs/$(1)/bin/python -m pytest
-# A file of tests stays with one process.
-parallel = --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# A file of tests stays with one process; in the order of their names, since few tests may take long.
+parallel = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 unexport PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .PHONY: help demo test check environments bench format clean

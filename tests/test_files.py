@@ -583,15 +583,6 @@ def test_what_cannot_be_pickled_leaves_the_old_file(path):
     assert load(path) == "old"
 
 
-@pytest.fixture
-def interruptible():
-    """Let SIGINT interrupt, as it does not in a process that a shell has started in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_leaves_the_old_file(path, obj):
     def interrupt(done, total):
         if done > total / 2:
