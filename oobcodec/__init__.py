@@ -13,11 +13,16 @@ from oobcodec.errors import (
     HeaderError,
     InsecureError,
     IntegrityError,
+    KeyExistsError,
     LimitError,
+    NoSuchKeyError,
     OobError,
     PoisonedError,
     PolicyError,
     RegistryError,
+    StoreClosedError,
+    StoreError,
+    StoreFullError,
     TruncatedError,
 )
 from oobcodec.limits import Limits
@@ -48,7 +53,9 @@ if TYPE_CHECKING:
     from oobcodec.explanation import explain
     from oobcodec.files import dump, load
     from oobcodec.inspection import inspect
+    from oobcodec.installation import install, uninstall
     from oobcodec.machine import DATA
+    from oobcodec.store import Ref, Store
     from oobcodec.wire import Receiver
 
 __version__ = "0.1.0"
@@ -66,22 +73,30 @@ __all__ = [
     "HeaderError",
     "InsecureError",
     "IntegrityError",
+    "KeyExistsError",
     "Keyring",
     "LimitError",
     "Limits",
+    "NoSuchKeyError",
     "OobError",
     "PoisonedError",
     "Policy",
     "PolicyError",
     "Receiver",
+    "Ref",
     "RegistryError",
     "Serializer",
+    "Store",
+    "StoreClosedError",
+    "StoreError",
+    "StoreFullError",
     "TruncatedError",
     "aio",
     "dump",
     "dumps",
     "explain",
     "inspect",
+    "install",
     "load",
     "loads",
     "pack",
@@ -96,6 +111,7 @@ __all__ = [
     "registered_serializers",
     "registered_types",
     "sockets",
+    "uninstall",
     "unpack",
     "unregister_codec",
     "unregister_reducer",
@@ -110,12 +126,16 @@ _LAZY = {
     "Encoded": "oobcodec.encoded",
     "Keyring": "oobcodec.auth",
     "Receiver": "oobcodec.wire",
+    "Ref": "oobcodec.store",
+    "Store": "oobcodec.store",
     "aio": "oobcodec.aio",
     "dump": "oobcodec.files",
     "explain": "oobcodec.explanation",
     "inspect": "oobcodec.inspection",
+    "install": "oobcodec.installation",
     "load": "oobcodec.files",
     "sockets": "oobcodec.sockets",
+    "uninstall": "oobcodec.installation",
 }
 
 

@@ -121,7 +121,7 @@ def dumps(  # noqa: PLR0911  # the common messages pass through with few calls
             return dumps(obj, copy=copy)  # with what has been registered since, perhaps for this very object
         if names_what_goes_by_value(chunks):
             return _dump_by_value(obj, None, copy=copy)
-        frames = _message("pickle", None, chunks, buffers, copy=copy)
+        frames = framed("pickle", None, chunks, buffers, copy=copy)
         chunks.clear()
         buffers.clear()
         if size() < REUSABLE:
@@ -181,7 +181,7 @@ def dumps_watched(obj: object, watch: Watch, *, copy: bool = False) -> list[memo
         return dumps_watched(obj, watch, copy=copy)
     if names_what_goes_by_value(chunks):
         return _dump_by_value(obj, None, watch, copy=copy)
-    return _message("pickle", None, chunks, buffers, copy=copy)
+    return framed("pickle", None, chunks, buffers, copy=copy)
 
 
 def _first_frame(length: int) -> memoryview:
@@ -200,7 +200,7 @@ def _dump_by_value(obj: object, error: Exception | None, watch: Watch | None = N
             error = final
         else:
             tag, meta = ("cloudpickle", PYTHON) if holds_code(chunks) else ("pickle", None)
-            return _message(tag, meta, chunks, buffers, copy=copy)
+            return framed(tag, meta, chunks, buffers, copy=copy)
     ours = refused(error) and not isinstance(error, MemoryError)
     try:
         culprit = find_culprit(obj)
@@ -242,7 +242,8 @@ def _dump_call(obj: object) -> list[memoryview] | None:
     return [_first_of_one(len(stream), view.nbytes, view.readonly).toreadonly(), memoryview(stream), view]
 
 
-def _message(tag: str, meta: Any, chunks: list[Chunk], buffers: list[memoryview], *, copy: bool) -> list[memoryview]:
+def framed(tag: str, meta: Any, chunks: list[Chunk], buffers: list[memoryview], *, copy: bool) -> list[memoryview]:
+    """Return the frames of a message: what a pickler has written, and the buffers that it has handed over."""
     if len(chunks) == len(buffers) == 1 and tag == "pickle" and not isinstance(buffers[0].obj, Extent):
         # One array, the common large message, without the calls below.
         stream, buffer = memoryview(chunks[0]), buffers[0]

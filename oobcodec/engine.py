@@ -10,7 +10,6 @@ from __future__ import annotations
 import pickle
 import sys
 from functools import lru_cache
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
@@ -18,6 +17,7 @@ import cloudpickle
 from oobcodec.buffers import EMPTY, flat
 from oobcodec.errors import DecodeError
 from oobcodec.registry import DEFAULT as REGISTRY
+from oobcodec.registry import reduce_by_itself
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,7 +57,6 @@ _FRAME: Final = (b"\x80\x05\x95", b"\x95")
 _MAIN: Final = b"\x08__main__"
 _CLOUDPICKLE: Final = b"\x17cloudpickle.cloudpickle"
 _SHORT: Final = 64 * 1024
-_reduce_by_itself: Final = methodcaller("__reduce_ex__", 5)
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The version of Python that code is of."""
@@ -175,7 +174,7 @@ def reduce(obj: Any) -> str | tuple[Any, ...]:
     try:
         how = _CloudTable()[type(obj)]
     except KeyError:
-        how = _reduce_by_itself
+        how = reduce_by_itself
     return how(obj)
 
 

@@ -53,12 +53,13 @@ _CLASS_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _TAG = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)+", re.ASCII)
 # ``object`` reduces through these; a class that replaces one wants to be asked itself.
 _HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
-_reduce_by_itself = methodcaller("__reduce_ex__", 5)
+reduce_by_itself = methodcaller("__reduce_ex__", 5)
 
 
-def _reduce_by_copyreg(obj: Any) -> str | tuple[Any, ...]:
+def reduce_by_copyreg(obj: Any) -> str | tuple[Any, ...]:
+    """Take an object apart as `copyreg` says for its class."""
     # Looked up at every call: an entry may be replaced or withdrawn.
-    return copyreg.dispatch_table.get(type(obj), _reduce_by_itself)(obj)
+    return copyreg.dispatch_table.get(type(obj), reduce_by_itself)(obj)
 
 
 class Serializer(Protocol):
@@ -128,11 +129,11 @@ class Table(dict[type, "Reduce"]):
         reduce = self._registry.exact(cls)
         if reduce is None:
             if cls in copyreg.dispatch_table:
-                reduce = _reduce_by_copyreg
+                reduce = reduce_by_copyreg
             elif issubclass(cls, type):
                 raise KeyError(cls)  # pickle then saves the class by its name
             else:
-                reduce = self._registry.inherited(cls) or _reduce_by_itself
+                reduce = self._registry.inherited(cls) or reduce_by_itself
         self._registry.remember(cls, reduce, version)
         return reduce
 
@@ -504,7 +505,7 @@ class Registry:
         if next(reversed(table), None) is self._newest and len(table) == len(self._copyreg) and not self._pending:
             return False
         with self._lock:
-            # An entry that was replaced is no matter: see _reduce_by_copyreg.
+            # An entry that was replaced is no matter: see reduce_by_copyreg.
             outdated = self._resolve_pending() or table.keys() != self._copyreg
             self._copyreg, self._newest = set(table), next(reversed(table), None)
             if outdated:

@@ -226,7 +226,7 @@ def memory_of(tensor: Any, storage: Any) -> tuple[Any, Ints]:
 def placed(memory: Any, strides: Ints, shape: Ints, itemsize: int) -> tuple[Any, Ints]:
     """Return a storage with the memory of a tensor, and the strides that it has there."""
     if type(memory) is not UntypedStorage:
-        nbytes = len(memory)
+        nbytes = memoryview(memory).nbytes  # other picklers hand over whatever their users do
         memory = rebuild_storage(memory)
         if nbytes != _extent(shape, strides)[0] * itemsize and 0 not in shape:
             strides, _ = _packed(shape, strides)

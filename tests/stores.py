@@ -1,0 +1,58 @@
+"""Stores of their own, for tests of what is in them."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from oobcodec.store import Store
+
+# Python from 3.12 on, and JAX if another test has imported it, warn of threads: the children here need none.
+FORKING = [
+    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
+]
+MIB = 1 << 20
+
+
+@pytest.fixture
+def place():
+    """Return a directory in memory where nobody else has stores."""
+    path = tempfile.mkdtemp(dir="/dev/shm", prefix="oobcodec-tests-")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def store(place):
+    with Store("tests", capacity="64 MiB", directory=place) as made:
+        yield made
+
+
+def parts_of(store):
+    """Return what lies in the directory of a store, by its parts."""
+    own = Path(store.directory) / f"oobcodec-{os.geteuid()}" / store.name
+    return {part: sorted(path.name for path in (own / part).iterdir()) for part in ("objects", "drafts", "free")}
+
+
+def descriptors():
+    """Return how many descriptors this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@contextmanager
+def mounted(path, options):
+    """Mount a file system in memory for a block, and give it its path."""
+    os.mkdir(path)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+    done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        pytest.skip(f"needs the right to mount a file system: {done.stderr.strip()}")
+    try:
+        yield str(path)
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
