@@ -13,6 +13,11 @@
     │   └── AuthenticationError   unsigned, or not by a key of ours, or not now
     ├── RegistryError         a registration contradicts another one   (also ValueError)
     ├── InsecureError         a listener that would trust everybody    (also ValueError)
+    ├── StoreError            a store cannot be had, or is gone
+    │   ├── StoreClosedError  this process has closed it               (also ValueError)
+    │   ├── StoreFullError    an object does not fit into it           (the message names who holds what)
+    │   ├── NoSuchKeyError    it has no object of that key             (also KeyError)
+    │   └── KeyExistsError    it has one already
     └── PoisonedError         this socket stopped inside a message     (also ConnectionError)
 
 An exception that a user's own ``__reduce__`` or ``__setstate__`` raises is not wrapped: it passes unchanged,
@@ -28,11 +33,16 @@ __all__ = [
     "HeaderError",
     "InsecureError",
     "IntegrityError",
+    "KeyExistsError",
     "LimitError",
+    "NoSuchKeyError",
     "OobError",
     "PoisonedError",
     "PolicyError",
     "RegistryError",
+    "StoreClosedError",
+    "StoreError",
+    "StoreFullError",
     "TruncatedError",
 ]
 
@@ -83,3 +93,25 @@ class RegistryError(OobError, ValueError):
 
 class PoisonedError(OobError, ConnectionError):
     """An earlier failure left this connection in the middle of a message; it cannot be used again."""
+
+
+class StoreError(OobError):
+    """A store cannot be made or found, is not to be trusted, or has been destroyed; the text says what to do."""
+
+
+class StoreClosedError(StoreError, ValueError):
+    """The store has been closed by this process."""
+
+
+class StoreFullError(StoreError):
+    """There is no room for an object, nor can any be made; the text says what is held, and by whom."""
+
+
+class NoSuchKeyError(StoreError, KeyError):
+    """The store has no object of that key: there was none, or it has been deleted or evicted."""
+
+    __str__ = Exception.__str__  # that of KeyError quotes the text as if it were the key
+
+
+class KeyExistsError(StoreError):
+    """The store has an object of that key already, and objects do not change."""

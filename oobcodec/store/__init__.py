@@ -1,0 +1,8 @@
+"""Objects in shared memory: put once, and got by any process of the machine without a copy. Linux only."""
+
+from oobcodec.store.info import Info
+from oobcodec.store.objects import Stored
+from oobcodec.store.ref import Ref
+from oobcodec.store.store import Store
+
+__all__ = ["Info", "Ref", "Store", "Stored"]

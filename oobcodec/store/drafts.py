@@ -1,0 +1,179 @@
+"""Files that are being written, and become objects at once when they are complete, or nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_SH, flock
+from functools import partial
+from mmap import mmap
+from typing import TYPE_CHECKING, Any
+
+from oobcodec.errors import KeyExistsError, StoreError
+from oobcodec.store.accounts import changing, charged
+from oobcodec.store.locks import opened
+from oobcodec.store.names import fresh
+from oobcodec.store.objects import path_of
+from oobcodec.transfer import batches, behind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from oobcodec.store.room import Room
+
+
+class Draft:
+    """A file of a store that has no key yet.
+
+    Parameters
+    ----------
+    store
+        The descriptor of the store's directory.
+    room
+        What makes room where the file system has none.
+    path
+        Of the file, in that directory.
+    descriptor
+        Of the file, which is locked.
+    nbytes
+        Its length.
+    """
+
+    def __init__(self, store: int, room: Room, path: str, descriptor: int, nbytes: int) -> None:
+        self._store = store
+        self._room = room
+        self._path = path
+        self._descriptor = descriptor
+        self._nbytes = nbytes
+        self._published = False
+
+    def write(self, pieces: Sequence[memoryview]) -> None:
+        """Write all of it.
+
+        Raises
+        ------
+        StoreFullError
+            The file system is full.
+        """
+        _write(self._descriptor, pieces, self._relieve)
+
+    def map(self) -> memoryview:
+        """Return all of it as memory to be filled. As long as that lives, nobody takes the pages away.
+
+        Raises
+        ------
+        StoreFullError
+            The file system is full.
+        """
+        # Otherwise it is the filling that finds no pages, and the signal for that ends the process.
+        _insist(self._relieve, os.posix_fallocate, self._descriptor, 0, self._nbytes)
+        return memoryview(mmap(self._descriptor, self._nbytes))
+
+    def publish(self, name: str, *, pinned: bool = False) -> None:
+        """Make it an object, which all of it must have been written to.
+
+        Raises
+        ------
+        KeyExistsError
+            There is one of that name.
+        """
+        flock(self._descriptor, LOCK_SH)  # as those who map it
+        _publish(self._store, self._descriptor, self._path, name, pinned=pinned)
+        self._published = True
+
+    def close(self) -> None:
+        """Discard it unless it has become an object."""
+        # An interrupt may have come before it could be noted that it has.
+        if self._published or os.fstat(self._descriptor).st_nlink > 1:
+            with suppress(FileNotFoundError):  # the store has been destroyed
+                os.unlink(self._path, dir_fd=self._store)
+        else:
+            with changing(self._store) as accounts:
+                os.unlink(self._path, dir_fd=self._store)
+                accounts.used -= charged(self._nbytes)
+
+    def _relieve(self) -> None:
+        with changing(self._store) as accounts:
+            self._room.relieve(accounts, self._nbytes)
+
+
+@contextmanager
+def draft(store: int, room: Room, nbytes: int) -> Iterator[Draft]:
+    """Give a block a file of `nbytes` bytes to write and to publish, which is discarded if the block does not.
+
+    Raises
+    ------
+    StoreFullError
+        There is no room for it.
+    """
+    path = f"drafts/{fresh()}"
+    with changing(store) as accounts:
+        accounts.reap()
+        room.make(accounts, nbytes, path)
+        file = opened(path, os.O_RDWR | os.O_CREAT, store)
+        flock(file, LOCK_EX)  # or it would be taken for what a killed process has left
+        os.truncate(file.fileno(), nbytes)
+    with file:
+        new = Draft(store, room, path, file.fileno(), nbytes)
+        try:
+            yield new
+        finally:
+            new.close()
+
+
+def put_small(store: int, room: Room, name: str, pieces: Sequence[memoryview], *, pinned: bool = False) -> None:
+    """Make an object of a few bytes, which are written sooner than a draft is made.
+
+    Raises
+    ------
+    KeyExistsError
+        There is one of that name.
+    StoreFullError
+        There is no room for it.
+    """
+    nbytes = sum(map(len, pieces))
+    with changing(store) as accounts:
+        room.make(accounts, nbytes)
+        with opened(".", os.O_WRONLY | os.O_TMPFILE, store) as file:
+            descriptor = file.fileno()
+            try:
+                _write(descriptor, pieces, partial(room.relieve, accounts, nbytes))
+                _publish(store, descriptor, f"/proc/self/fd/{descriptor}", name, pinned=pinned)
+            except StoreError:
+                accounts.used -= charged(nbytes)
+                raise
+
+
+def key_exists() -> KeyExistsError:
+    """Return the error that says that there is an object already."""
+    return KeyExistsError("there is an object of that key already: choose another one, or delete it first")
+
+
+def _publish(store: int, descriptor: int, path: str, name: str, *, pinned: bool) -> None:
+    now = time.time_ns()
+    os.utime(descriptor, ns=(now, now))
+    os.fchmod(descriptor, 0o1400 if pinned else 0o400)
+    try:
+        os.link(path, path_of(name), src_dir_fd=store, dst_dir_fd=store)
+    except FileExistsError:
+        raise key_exists() from None
+
+
+def _write(descriptor: int, pieces: Sequence[memoryview], relieve: Callable[[], None]) -> None:
+    for batch in batches(pieces):
+        rest = batch
+        while rest:
+            rest = behind(rest, _insist(relieve, os.writev, descriptor, rest))
+
+
+def _insist(relieve: Callable[[], None], write: Callable[..., Any], *arguments: Any) -> Any:
+    """Write, and where the file system is full before the store is, have something evicted."""
+    while True:
+        try:
+            return write(*arguments)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            relieve()

@@ -1,0 +1,154 @@
+"""Sealed objects: how they are found, locked and mapped, and who has mapped them.
+
+Whoever maps an object holds a shared lock on its file, which belongs to the mapping and goes with it. A small object is
+read instead, without a lock: its file never becomes that of another object.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from fcntl import LOCK_SH
+from mmap import ACCESS_COPY, ACCESS_READ, mmap
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from oobcodec.buffers import allocate
+from oobcodec.errors import StoreError
+from oobcodec.store.directories import listed
+from oobcodec.store.locks import opened, try_lock
+from oobcodec.store.names import decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SMALL: Final = 64 * 1024
+"""Bytes up to which reading is cheaper than mapping."""
+
+PAUSE: Final = 50e-6
+"""Seconds between two attempts at something that another process is about to finish."""
+
+_LOCKS: Final = Path("/proc/locks")
+
+
+class Stored(NamedTuple):
+    """An object of a store.
+
+    Attributes
+    ----------
+    key : str
+        Its key.
+    nbytes : int
+        The bytes of its message.
+    pinned : bool
+        Whether it is never evicted.
+    last_used : int
+        When it was put, or got for the last time: nanoseconds since the epoch.
+    pids : tuple of int
+        Processes that have mapped it. Children that they have forked since are not told.
+    """
+
+    key: str
+    nbytes: int
+    pinned: bool
+    last_used: int
+    pids: tuple[int, ...]
+
+
+def path_of(name: str) -> str:
+    """Return the path of an object in the directory of its store."""
+    return f"objects/{name}"
+
+
+def memory_of(store: int, name: str, *, private: bool = False) -> memoryview:
+    """Return the bytes of an object.
+
+    Parameters
+    ----------
+    store
+        The descriptor of the store's directory.
+    name
+        Of the object's file.
+    private
+        Copy on write; otherwise they are read-only.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    StoreError
+        This process has too many objects mapped already.
+    """
+    try:
+        while True:
+            with opened(path_of(name), os.O_RDONLY, store) as file:
+                descriptor = file.fileno()
+                status = os.fstat(descriptor)
+                if status.st_size <= SMALL:
+                    memory = allocate(status.st_size)
+                    os.preadv(descriptor, [memory], 0)
+                elif try_lock(descriptor, LOCK_SH) and _is_still(store, name, status):
+                    memory = memoryview(mmap(descriptor, 0, access=ACCESS_COPY if private else ACCESS_READ))
+                else:
+                    time.sleep(PAUSE)  # it is being deleted or evicted, and another may be taking its place
+                    continue
+                os.utime(descriptor, ns=(time.time_ns(), status.st_mtime_ns))
+            return memory if private else memory.toreadonly()
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+        message = (
+            "each object that is mapped keeps a file descriptor open, and this process has no more of them: raise its "
+            "limit (ulimit -n, resource.RLIMIT_NOFILE), let go of objects, or put many small ones as one"
+        )
+        raise StoreError(message) from error
+
+
+def _is_still(store: int, name: str, opened_status: os.stat_result) -> bool:
+    """Tell whether an object is still in the file that was opened; that may hold another one by now."""
+    try:
+        return os.path.samestat(os.stat(path_of(name), dir_fd=store), opened_status)
+    except FileNotFoundError:
+        return False
+
+
+def last_used(status: os.stat_result) -> int:
+    """Return when an object was put or got, in nanoseconds since the epoch."""
+    return max(status.st_atime_ns, status.st_mtime_ns)
+
+
+def statuses(store: int) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the objects there are: the names of their files, and what the system knows of these."""
+    for name in listed(store, "objects"):
+        try:
+            yield name, os.stat(path_of(name), dir_fd=store)
+        except FileNotFoundError:
+            continue
+
+
+def stored(store: int) -> list[Stored]:
+    """Return the objects there are."""
+    holders = _holders()
+    return [
+        Stored(
+            decoded(name),
+            status.st_size,
+            bool(status.st_mode & stat.S_ISVTX),
+            last_used(status),
+            tuple(holders.get((os.major(status.st_dev), os.minor(status.st_dev), status.st_ino), ())),
+        )
+        for name, status in statuses(store)
+    ]
+
+
+def _holders() -> dict[tuple[int, int, int], list[int]]:
+    """Return the processes that hold a lock, by the device and number of the file."""
+    holders: dict[tuple[int, int, int], list[int]] = {}
+    for line in _LOCKS.read_text().splitlines():
+        _, kind, _, _, pid, file, *_ = line.split()
+        if kind == "FLOCK":
+            major, minor, number = file.split(":")
+            holders.setdefault((int(major, 16), int(minor, 16), int(number)), []).append(int(pid))
+    return holders
