@@ -11,7 +11,7 @@ within = [ ! -e .venvs/$(1)/recipe ] || .venvs/$(1)/bin/python -m pytest
 parallel = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 unexport PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help demo test check environments bench format clean
+.PHONY: help demo test check environments bench notebooks format clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -27,21 +27,27 @@ test: check environments ## run all checks, and then the tests
 	ELSEWHERE='$(CURDIR)/oobcodec/*' OMITTED=$$($(bin)/python -c 'from importlib.util import find_spec as f; \
 	    print("nothing" if f("torch") else "$(CURDIR)/oobcodec/*/torch*.py")') $(bin)/python -m pytest --cov $(parallel)
 
-check: .venv/.ready ## lint, format, types, architecture, markup
+check: .venv/.ready ## lint, format, types, architecture, markup, distribution
 	$(bin)/ruff check
 	$(bin)/ruff format --check
 	$(bin)/mypy $(wildcard oobcodec benchmarks)
 	$(bin)/lint-imports --no-logo
-	$(bin)/python -m docutils --report=1 --halt=2 README.rst /dev/null
-	$(bin)/python -m docutils --report=1 --halt=2 CHANGES.rst /dev/null
+	for file in README FORMAT TYPES CHANGES; do \
+	    $(bin)/python -m docutils --report=1 --halt=2 $$file.rst /dev/null || exit; done
+	rm -rf dist
+	$(bin)/python -m build --no-isolation >/dev/null
+	$(bin)/twine check --strict dist/*
 
 environments: .venv/.ready ## build the environments with other Pythons, older libraries, and TensorFlow
 	@$(bin)/python tests/environments.py
 
 bench: .venv/.ready ## run the benchmarks, and the conformance table, beside other serializers
-	@$(bin)/python tests/environments.py peers
-	@.venvs/peers/bin/python -m benchmarks
-	@.venvs/peers/bin/python -m tests.conformance
+	@$(bin)/python tests/environments.py peers proxystore-old
+	@.venvs/peers/bin/python -m benchmarks check
+	@.venvs/peers/bin/python -m tests.conformance --record
+
+notebooks: .venv/.ready ## execute the notebooks, as they are committed
+	@$(bin)/python tests/notebooks.py
 
 format: .venv/.ready ## put the code into the one format
 	$(bin)/ruff check --fix

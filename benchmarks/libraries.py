@@ -6,16 +6,13 @@ serialize an object is to leave out a part of it. Every serializer loads from fr
 
 from __future__ import annotations
 
-import io
-from contextlib import redirect_stderr
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from benchmarks import peers
+from benchmarks import objects, peers
 from benchmarks.results import Result
 from benchmarks.timing import Contender, Effort, best_times
+from benchmarks.verdict import lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,48 +31,23 @@ class Workload(NamedTuple):
     """In KiB, where the question is what of the memory travels."""
 
 
-def _columns(rows: int) -> dict[str, Any]:
-    return {"x": np.arange(rows) / 7, "name": [f"item {i}" for i in range(rows)]}
-
-
 def _polars(scale: int) -> object:
-    return import_module("polars").DataFrame(_columns(ROWS // scale))
+    return import_module("polars").DataFrame(objects.columns(ROWS // scale))
 
 
 def _arrow(scale: int) -> Any:
-    return import_module("pyarrow").table(_columns(ROWS // scale))
-
-
-def _tensor(_: int) -> object:
-    torch = import_module("torch")
-    return torch.arange(2_000_000, dtype=torch.float32)
-
-
-def _state_dict(_: int) -> object:
-    torch = import_module("torch")
-    torch.manual_seed(0)
-    return torch.nn.Sequential(*(torch.nn.Linear(384, 384) for _ in range(30))).state_dict()
-
-
-def _floats(scale: int, rows: int = 100_000) -> object:
-    return import_module("pandas").DataFrame({f"c{i}": np.arange(rows // scale) / (i + 1) for i in range(10)})
-
-
-def _mixed(scale: int) -> object:
-    rows = 100_000 // scale
-    times = np.arange(rows).astype("M8[s]").astype("M8[ns]")
-    return import_module("pandas").DataFrame({**_columns(rows), "time": times})
+    return import_module("pyarrow").table(objects.columns(ROWS // scale))
 
 
 WORKLOADS = {
     "polars, 1M rows of floats and strings": Workload(_polars, 0.1, 0.1),
     "Arrow table, the same": Workload(_arrow, 1.4, 1.2),
     "ten rows of it": Workload(lambda scale: _arrow(scale).slice(1000, 10), 1.0, 1.0, 4),
-    "torch tensor of 8 MB": Workload(_tensor, 1.25, 1.25),
-    "state_dict of 60 tensors": Workload(_state_dict, 1.0, 1.0),
-    "pandas, 10 x 100k floats": Workload(_floats, 1.15, 1.15),
-    "pandas, floats, strings, times": Workload(_mixed, 1.0, 1.0),
-    "100 data frames": Workload(lambda _: {f"k{i}": _floats(1, 100) for i in range(100)}, 1.0, 1.0),
+    "torch tensor of 8 MB": Workload(lambda _: objects.tensor(8_000_000), 1.25, 1.25),
+    "state_dict of 60 tensors": Workload(lambda _: objects.state_dict(), 1.0, 1.0),
+    "pandas, 10 x 100k floats": Workload(lambda scale: objects.pandas_floats(100_000 // scale), 1.15, 1.15),
+    "pandas, floats, strings, times": Workload(lambda scale: objects.pandas_mixed(100_000 // scale), 1.0, 1.0),
+    "100 data frames": Workload(lambda _: objects.many_frames(100), 1.0, 1.0),
 }
 
 
@@ -103,17 +75,10 @@ def measure(name: str, effort: Effort) -> list[Result]:
 
 
 def _lost(peer: peers.Peer, obj: object) -> dict[str, str]:
-    """Return what a peer loses of an object, but for the chunks that its memory is divided into."""
-    from tests.conformance.judgement import judge  # noqa: PLC0415
-    from tests.conformance.table import Case, table  # noqa: PLC0415
-
-    table()  # type: ignore[no-untyped-call]  # which brings what compares the objects of each library
-    with redirect_stderr(io.StringIO()):
-        try:
-            lost = judge(peer, Case("", lambda: obj), "alone").lost
-        except Exception as error:  # noqa: BLE001  # whatever a peer raises
-            lost = {"error": f"{type(error).__name__}: {error}"}
-    return {aspect: text for aspect, text in lost.items() if "chunk_lengths" not in text}
+    try:
+        return lost(peer, obj)
+    except Exception as error:  # noqa: BLE001  # whatever a peer raises
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def _label(peer: peers.Peer, lost: dict[str, str]) -> str:

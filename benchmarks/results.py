@@ -39,3 +39,8 @@ def ratio(name: str, operation: str, seconds: dict[str, float], bar: float) -> R
     """Return the ratio of the first contender to the second."""
     ours, theirs = seconds.values()
     return Result(name, operation, ours / theirs, bar, "x", seconds)
+
+
+def from_dict(fields: dict[str, Any]) -> Result:
+    """Return the result that `Result.to_dict` was called of."""
+    return Result(**{name: value for name, value in fields.items() if name != "met"})

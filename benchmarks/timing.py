@@ -50,9 +50,15 @@ def settle_allocator() -> None:
 
 def best_times(contenders: Mapping[str, Contender], effort: Effort) -> dict[str, float]:
     """Return the seconds that one execution of each contender takes, with the garbage collector off."""
-    timers = {name: Timer(statement, globals=names) for name, (statement, names) in contenders.items()}
-    turns = {name: partial(_mean, timer, _executions(timer, effort.seconds)) for name, timer in timers.items()}
+    timers = {name: _timer(contender) for name, contender in contenders.items()}
+    turns = {name: partial(_mean, timer, _calibrated(timer, effort.seconds)[0]) for name, timer in timers.items()}
     return take_turns(turns, effort.rounds)
+
+
+def mean(contender: Contender, seconds: float) -> float:
+    """Return the seconds that one execution takes, with the garbage collector off: the mean of one turn."""
+    executions, elapsed = _calibrated(_timer(contender), seconds)
+    return elapsed / executions
 
 
 def take_turns(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
@@ -61,12 +67,17 @@ def take_turns(contenders: Mapping[str, Callable[[], float]], rounds: int) -> di
     return {name: min(turn[name] for turn in turns) for name in contenders}
 
 
+def _timer(contender: Contender) -> Timer:
+    return Timer(contender.statement, globals=contender.names)
+
+
 def _mean(timer: Timer, executions: int) -> float:
     return timer.timeit(executions) / executions
 
 
-def _executions(timer: Timer, seconds: float) -> int:
+def _calibrated(timer: Timer, seconds: float) -> tuple[int, float]:
+    """Return how many executions take about as long as a turn should, and how long they took."""
     count = 1
     while (elapsed := timer.timeit(count)) < seconds / 2:
         count = max(2 * count, int(count * seconds / max(elapsed, 1e-6)))
-    return count
+    return count, elapsed

@@ -1,93 +1,124 @@
-"""``dumps`` and ``loads`` beside those of pickle.
-
-What is loaded is as it comes from a socket: in writable memory of the receiver's, which neither side is charged for.
-"""
+"""The workloads: objects by name, from 100 bytes to a gigabyte."""
 
 from __future__ import annotations
 
-import pickle
-from typing import TYPE_CHECKING, Any, NamedTuple
+from fnmatch import fnmatchcase
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-import oobcodec
-from benchmarks.results import Result, ratio
-from benchmarks.timing import Contender, Effort, best_times
+from benchmarks import objects
+from benchmarks.peers import ALL, SHAPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-MB = 1_000_000
+SIZES = {"1 kB": 1000, "100 kB": 100_000, "10 MB": 10_000_000, "100 MB": 100_000_000, "1 GB": 1_000_000_000}
+QUICK_NBYTES = 20_000_000
+"""Above which a workload takes longer than who is in a hurry wants to wait."""
+
+SHARE_OF_MEMORY = 8
+"""A workload is measured if it takes at most this share of the memory: peers copy it, some of them twice."""
 
 
 class Workload(NamedTuple):
-    """An object, and what `oobcodec` may cost in multiples of pickle, protocol 5."""
+    """An object to send.
 
+    Attributes
+    ----------
+    family : str
+        What it has in common with those of other sizes.
+    nbytes : int
+        How much data it holds, about.
+    make : callable
+        Returns the object, the same each time.
+    needs : str
+        The libraries that it takes, with spaces between.
+    peers : tuple of str
+        Who is to be measured with it.
+    """
+
+    family: str
+    nbytes: int
     make: Callable[[], object]
-    dumps_bar: float
-    loads_bar: float
-    out_of_band: bool = False
-    """Whether pickle has a ``buffer_callback``."""
+    needs: str = ""
+    peers: tuple[str, ...] = ALL
+
+    @property
+    def missing(self) -> list[str]:
+        return [library for library in self.needs.split() if find_spec(library) is None]
 
 
-def _small_dict() -> object:
-    return {"op": "update", "key": ("x", 1), "v": [1, 2, 3], "s": "hello"}
+def _ladder(
+    family: str, make: Callable[[int], object], needs: str = "", peers: tuple[str, ...] = ALL
+) -> dict[str, Workload]:
+    return {
+        f"{family}, {label}": Workload(family, size, partial(make, size), needs, peers) for label, size in SIZES.items()
+    }
 
 
-def _small_arrays() -> object:
-    return [np.arange(10.0) + i for i in range(1000)]
+LADDERS = {
+    **_ladder("bytes", objects.octets),
+    **_ladder("numpy", objects.floats),
+    **_ladder("pandas", objects.pandas_frame, "pandas pyarrow"),
+    **_ladder("polars", objects.polars_frame, "polars pyarrow"),
+    **_ladder("Arrow", objects.arrow_table, "pyarrow"),
+    **_ladder("torch", objects.tensor, "torch"),
+}
+SHAPE = "shape of a message"
 
-
-def _small_dicts() -> object:
-    return [{"id": i, "name": f"item {i}", "price": i / 7, "tags": ["a", "b"]} for i in range(10_000)]
-
-
-WORKLOADS = {
-    "small_dict": Workload(_small_dict, 2.2, 2.2),
-    "float_array": Workload(lambda: np.ones(MB), 0.85, 0.95, out_of_band=True),
-    "small_arrays": Workload(_small_arrays, 0.7, 0.7, out_of_band=True),
-    "small_dicts": Workload(_small_dicts, 1.2, 1.15),
-    "datetimes": Workload(lambda: np.arange(MB).view("datetime64[ns]"), 0.02, 0.02),
-    "strided": Workload(lambda: np.ones(2 * MB)[::2], 0.7, 0.02),
-    # Half of that: what pickle copies stays in the caches, so that there is less to save.
-    "strided_4_MB": Workload(lambda: np.ones(MB)[::2], 0.7, 0.02),
-    "broadcast": Workload(lambda: np.broadcast_to(np.ones(1000), (1000, 1000)), 0.02, 0.02),
-    "bytes": Workload(lambda: bytes(100 * MB), 0.02, 1.2),
-    "bytes_in_dict": Workload(lambda: {"data": bytes(100 * MB)}, 0.02, 1.2),
+WORKLOADS: dict[str, Workload] = {
+    "small dict": Workload("messages", 100, objects.small_dict),
+    "plain request": Workload("messages", 100, objects.plain_request),
+    "task with keys and times": Workload("messages", 1000, objects.task),
+    "10,000 dicts": Workload("messages", 1_000_000, objects.small_dicts),
+    **LADDERS,
+    "Fortran order": Workload("layouts", 8_000_000, lambda: objects.square(8_000_000).T),
+    "every other element": Workload("layouts", 8_000_000, partial(objects.strided, 8_000_000)),
+    "reversed": Workload("layouts", 8_000_000, lambda: objects.floats(8_000_000)[::-1]),
+    "broadcast": Workload("layouts", 8_000_000, partial(objects.broadcast, 8_000_000)),
+    "read-only": Workload("layouts", 8_000_000, partial(objects.read_only, 8_000_000)),
+    "big-endian": Workload("layouts", 8_000_000, lambda: objects.floats(8_000_000).astype(">f8")),
+    "datetimes": Workload("layouts", 8_000_000, partial(objects.datetimes, 8_000_000)),
+    "records": Workload("layouts", 8_000_000, partial(objects.records, 8_000_000)),
+    "masked": Workload("layouts", 9_000_000, partial(objects.masked, 8_000_000)),
+    "windows of a signal": Workload("layouts", 8_000_000, partial(objects.overlapping, 8_000_000)),
+    "ten rows of an array": Workload("slices", 80_000, lambda: objects.square(80_000_000)[5000:5010]),
+    "ten rows of a pandas frame": Workload(
+        "slices", 400, lambda: objects.ten_rows(objects.pandas_frame(8_000_000)), "pandas pyarrow"
+    ),
+    "ten rows of a polars frame": Workload(
+        "slices", 400, lambda: objects.ten_rows(objects.polars_frame(8_000_000)), "polars pyarrow"
+    ),
+    "ten rows of an Arrow table": Workload(
+        "slices", 400, lambda: objects.ten_rows(objects.arrow_table(8_000_000)), "pyarrow"
+    ),
+    "ten rows of a tensor": Workload(
+        "slices", 4000, lambda: objects.ten_rows(objects.tensor(8_000_000).view(-1, 100)), "torch"
+    ),
+    "categories": Workload("frames", 2_000_000, partial(objects.pandas_categories, 2_000_000), "pandas"),
+    "ten columns of floats": Workload("frames", 8_000_000, partial(objects.pandas_floats, 100_000), "pandas"),
+    "bfloat16 tensor": Workload("tensors", 8_000_000, partial(objects.bfloat16, 8_000_000), "torch"),
+    "transposed tensor": Workload("tensors", 8_000_000, lambda: objects.tensor(8_000_000).view(-1, 1000).T, "torch"),
+    "jax array": Workload("tensors", 8_000_000, partial(objects.jax_array, 8_000_000), "jax"),
+    "state dict": Workload("models", 18_000_000, objects.state_dict, "torch"),
+    "tied state dict": Workload("models", 9_000_000, objects.tied_state_dict, "torch"),
+    "tied model": Workload("models", 4_000_000, objects.tied_model, "torch"),
+    "1,000 arrays of 80 B": Workload("many small", 80_000, partial(objects.small_arrays, 1000, 10)),
+    "1,000 arrays of 4 kB": Workload("many small", 4_000_000, partial(objects.small_arrays, 1000, 500)),
+    "100 data frames": Workload("many small", 800_000, partial(objects.many_frames, 100), "pandas"),
+    "20 measurements": Workload("batches", 16_000_000, partial(objects.measurements, 20)),
+    "training batch": Workload("batches", 20_000_000, partial(objects.batch, 20_000_000), "pandas pyarrow torch"),
+    "three tables": Workload("batches", 9_000_000, partial(objects.analytics, 9_000_000), "pandas polars pyarrow"),
+    **_ladder(SHAPE, objects.floats, peers=("oobcodec", *SHAPES)),
 }
 
 
-def measure(name: str, effort: Effort) -> list[Result]:
-    workload = WORKLOADS[name]
-    obj = workload.make()
-    theirs = "pickle 5 out-of-band" if workload.out_of_band else "pickle 5"
-    dumping = {"oobcodec": _our_dumps(obj), theirs: _their_dumps(obj, out_of_band=workload.out_of_band)}
-    loading = {"oobcodec": _our_loads(obj), theirs: _their_loads(obj, out_of_band=workload.out_of_band)}
+def chosen(patterns: Sequence[str], *, quick: bool, memory: int) -> list[str]:
+    """Return the names of the workloads to measure: those that match a pattern, and that time and memory allow."""
     return [
-        ratio(name, "dumps", best_times(dumping, effort), workload.dumps_bar),
-        ratio(name, "loads", best_times(loading, effort), workload.loads_bar),
+        name
+        for name, workload in WORKLOADS.items()
+        if (not patterns or any(fnmatchcase(name, pattern) for pattern in patterns))
+        and workload.nbytes <= (QUICK_NBYTES if quick else memory // SHARE_OF_MEMORY)
     ]
-
-
-def _our_dumps(obj: object) -> Contender:
-    return Contender("dumps(obj)", {"dumps": oobcodec.dumps, "obj": obj})
-
-
-def _their_dumps(obj: object, *, out_of_band: bool) -> Contender:
-    statement = "dumps(obj, 5, buffer_callback=[].append)" if out_of_band else "dumps(obj, 5)"
-    return Contender(statement, {"dumps": pickle.dumps, "obj": obj})
-
-
-def _our_loads(obj: object) -> Contender:
-    frames = oobcodec.unpack(oobcodec.pack(oobcodec.dumps(obj)))
-    return Contender("loads(frames)", {"loads": oobcodec.loads, "frames": frames})
-
-
-def _their_loads(obj: object, *, out_of_band: bool) -> Contender:
-    buffers: list[pickle.PickleBuffer] = []
-    names: dict[str, Any] = {
-        "loads": pickle.loads,
-        "data": pickle.dumps(obj, 5, buffer_callback=buffers.append if out_of_band else None),
-        "buffers": [bytearray(buffer.raw()) for buffer in buffers],
-    }
-    return Contender("loads(data, buffers=buffers)" if out_of_band else "loads(data)", names)

@@ -48,7 +48,9 @@ SKEWED = {
 }
 SKEWED["oldest"] = Environment("3.11", OLDEST)
 ENVIRONMENTS = {**SKEWED, "tensorflow": Environment(THIS, extra="test-tensorflow")}
-ON_REQUEST = {"peers": Environment(THIS, extra="test,peers")}
+# The release before its serialization was made faster. The libraries that data comes from are as they are now.
+PROXYSTORE_OLD = Environment(THIS, ("jax", "pandas", "polars", "proxystore==0.6.5", "pyarrow", "torch==2.13.0"))
+ON_REQUEST = {"peers": Environment(THIS, extra="test,peers"), "proxystore-old": PROXYSTORE_OLD}
 
 
 def available() -> dict[str, Path]:

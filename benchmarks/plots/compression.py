@@ -6,6 +6,7 @@ from importlib import import_module
 from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks import plots
 from benchmarks.compression import UNCOMPRESSED, WAYS, is_compressible
 from benchmarks.datasets import BFLOAT16, DATA
 
@@ -42,28 +43,24 @@ class Point(NamedTuple):
     compressible: bool
 
 
-def draw(results: Sequence[Result], folder: Path) -> None:
+def draw(results: Sequence[Result], folder: Path) -> str:
     """Write ``compression.png`` and ``compression.svg``, with a point for each way and data set."""
-    matplotlib = import_module("matplotlib")
-    matplotlib.use("agg")
-    figure, axes = import_module("matplotlib.pyplot").subplots(1, 2, figsize=(14, 7), sharey=True, layout="constrained")
+    ticker = import_module("matplotlib.ticker")
+    figure, ((*axes,),) = plots.panels(1, 2, figsize=(14, 7), sharey=True)
     for (operation, label), axis in zip(PANELS.items(), axes, strict=True):
         for way in WAYS:
             _draw_way(axis, _points(results, operation, way), way)
         axis.set(xscale="log", yscale="log", xlabel=f"{label} in GB/s of uncompressed bytes")
-        axis.grid(color="#dddddd", linewidth=0.5)
         for side in (axis.xaxis, axis.yaxis):
-            side.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            side.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
             side.set_major_formatter("{x:g}")
-            side.set_minor_locator(matplotlib.ticker.NullLocator())
+            side.set_minor_locator(ticker.NullLocator())
     axes[0].set_ylabel("ratio of uncompressed to compressed bytes")
     figure.suptitle(NOTE, fontsize="medium")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", title="way", markerscale=0.5)
     shapes = [axes[1].plot([], [], marker, color="black")[0] for marker in MARKERS.values()]
     figure.legend(shapes, MARKERS, loc="outside right lower", title="data set")
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix in ("png", "svg"):
-        figure.savefig(folder / f"compression.{suffix}", dpi=150)
+    return plots.save(figure, folder, "compression")
 
 
 def _points(results: Sequence[Result], operation: str, way: str) -> list[Point]:
