@@ -1,4 +1,4 @@
-"""Reads messages of format 1: written from the statement in README.rst, without what it describes."""
+"""Reads messages of format 1: written from the statement in FORMAT.rst, without what it describes."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""The functions that a message of format 1 may name, written from the statement in README.rst alone."""
+"""The functions that a message of format 1 may name, written from the statement in FORMAT.rst alone."""
 
 import array
 import pathlib

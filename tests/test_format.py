@@ -1,4 +1,4 @@
-"""The statement of the message format in README.rst is enough to read messages, and to refuse what is none."""
+"""The statement of the message format in FORMAT.rst is enough to read messages, and to refuse what is none."""
 
 import pickle
 import struct

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import peers
 
+from .counts import RECORD, counted, record, tables, versions
 from .court import Court
 from .table import LIBRARIES, cases
 
@@ -73,7 +74,12 @@ def main():
     parser.add_argument("--library", action="append", choices=LIBRARIES, help="repeatable; by default all installed")
     parser.add_argument("--lost", action="store_true", help="list every case that is not as it should be, and why")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts to a file")
+    parser.add_argument("--record", type=Path, metavar="FILE", nargs="?", const=RECORD, help="note what was counted")
+    parser.add_argument("--rst", action="store_true", help="print the tables of what was noted, and do nothing else")
     arguments = parser.parse_args()
+    if arguments.rst:
+        print(tables(json.loads(RECORD.read_text())))
+        return
     names = [name for name in arguments.peer or peers.NAMES if peers.find(name)]
     if missing := set(arguments.peer or ()) - set(names):
         parser.error(f"not installed: {', '.join(missing)}")
@@ -84,6 +90,8 @@ def main():
         show_lost(verdicts)
     if arguments.json:
         arguments.json.write_text(json.dumps(verdicts, indent=1))
+    if arguments.record:
+        record(counted(verdicts), versions(libraries, map(peers.find, names)), arguments.record)
     ours = verdicts.get("oobcodec", {}).values()
     sys.exit(any(lost for library in ours for contexts in library.values() for lost in contexts.values()))
 
