@@ -12,7 +12,7 @@ import notebooks
 # Not of the kernel itself, which warns of itself when it ends.
 STRICT = "import warnings; warnings.simplefilter('error'); warnings.filterwarnings('ignore', module='ipykernel')"
 LARGEST = 300_000  # bytes: what a code host shows without complaint
-OF_A_MACHINE = ["/home/", "/tmp/", "/work/", " at 0x", "site-packages", socket.gethostname(), f"/{getpass.getuser()}/"]
+OF_A_MACHINE = ["/home/", "/tmp/", " at 0x", "site-packages", socket.gethostname(), f"/{getpass.getuser()}/"]
 
 
 def needing(name):

@@ -5,19 +5,29 @@
     store = Store("name", connector, serializer=serializer, deserializer=deserializer)
 
 Proxies carry the deserializer by its name: who resolves them needs oobcodec, and no setting.
+
+With ``connector = StoreConnector("name", capacity="4 GiB")`` objects are in the shared memory of an `oobcodec.Store`,
+and what is resolved on the same machine views them there.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import oobcodec
 from oobcodec.codec import dumps, loads
+from oobcodec.errors import NoSuchKeyError
 from oobcodec.header import encode
 from oobcodec.packed import pack, packed_size
 from oobcodec.wire import parts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
     from oobcodec.buffers import Buffer
 
 # Serializing
@@ -105,3 +115,96 @@ def _opening(tag: str, size: int) -> tuple[bytes, bytes]:
     pickled, places = (1, ()) if tag == "pickle" else (0, ((1, 0, size, True),))
     first = encode(tag, None, (size,), pickled, places)
     return first, first.ljust(_SECOND, b"\0")
+
+
+# Shared memory
+
+
+class StoreKey(NamedTuple):
+    """Of an object in an `oobcodec.Store`.
+
+    Attributes
+    ----------
+    key : str
+        By which the store has it.
+    """
+
+    key: str
+
+
+class StoreConnector:
+    """Keeps what ProxyStore stores in shared memory, for the processes of this user on this machine.
+
+    Nothing goes to make room, for the store cannot know which proxies there are. What nobody needs any more is evicted
+    by ProxyStore, as with ``Store.proxy(evict=True)``.
+
+    Parameters
+    ----------
+    name
+        Of the `oobcodec.Store`, which goes when the last process that has it open closes it or ends.
+    **options
+        As for `oobcodec.Store`. Who resolves a proxy opens the store without them.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self._store = oobcodec.Store(name, **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._store.name!r})"
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._store.close()
+
+    def config(self) -> dict[str, Any]:
+        """Return what `from_config` takes to open the same store in another process."""
+        return {"name": self._store.name, "directory": self._store.directory, "create": False}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Open the store that `config` was called of."""
+        return cls(**config)
+
+    def new_key(self, obj: Buffer | None = None) -> StoreKey:  # noqa: ARG002  # of the protocol
+        """Return a key for what is going to be put."""
+        return StoreKey(token_hex(8))
+
+    def set(self, key: StoreKey, obj: Buffer) -> None:
+        """Put the bytes for which a new key was made."""
+        # What comes out again is a memoryview: bytes would be copied.
+        self._store.put(memoryview(obj).toreadonly(), key.key, pinned=True)
+
+    def put(self, obj: Buffer) -> StoreKey:
+        """Put bytes, and return their key."""
+        key = self.new_key()
+        self.set(key, obj)
+        return key
+
+    def put_batch(self, objs: Sequence[Buffer]) -> list[StoreKey]:
+        """Put several."""
+        return [self.put(obj) for obj in objs]
+
+    def get(self, key: StoreKey) -> memoryview | None:
+        """Return bytes where they are in shared memory, read-only; or `None` if there are none."""
+        with suppress(NoSuchKeyError):
+            return self._store.get(key.key)  # type: ignore[no-any-return]
+        return None
+
+    def get_batch(self, keys: Sequence[StoreKey]) -> list[memoryview | None]:
+        """Get several."""
+        return [self.get(key) for key in keys]
+
+    def exists(self, key: StoreKey) -> bool:
+        """Tell whether there are bytes of a key."""
+        return key.key in self._store
+
+    def evict(self, key: StoreKey) -> None:
+        """Delete bytes, if there are any. Who has got them keeps them."""
+        with suppress(NoSuchKeyError):
+            self._store.delete(key.key)

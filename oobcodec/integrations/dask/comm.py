@@ -6,7 +6,8 @@ that each large frame arrives in memory of its own, aligned to 64 bytes; and who
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import asyncio
+from contextlib import contextmanager, suppress
 from functools import partial
 from ssl import SSLError
 from typing import TYPE_CHECKING, Any, Final
@@ -41,8 +42,11 @@ if TYPE_CHECKING:
 
     from oobcodec.buffers import Buffer
 
-AT_ONCE: Final = 1 << 30
-"""Bytes a call: more than the system takes, and less than TLS refuses."""
+AT_ONCE: Final = 1 << 20
+"""Bytes that are written at once. With more, what is being copied no longer fits into the caches."""
+
+READ_AT_ONCE: Final = 1 << 30
+"""More than the system gives, and less than TLS refuses."""
 
 
 class Oob(TCP):  # type: ignore[misc]  # Dask has no types here
@@ -52,14 +56,28 @@ class Oob(TCP):  # type: ignore[misc]  # Dask has no types here
     connection, unopened.
     """
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._writing = asyncio.Lock()
+
     async def write(self, msg: Any, serializers: list[str] | None = None, on_error: str = "message") -> int:
         """Send a message, and return its bytes once the system has taken them."""
-        stream = self._open_stream()
+        self._open_stream()
         message = parts(_headed(await self._encoded(msg, serializers=serializers, on_error=on_error)))
-        with self._closed_by_errors():
-            written = [stream.write(piece) for piece in pieces(message, AT_ONCE)]
-            await written[-1]
+        async with self._writing:
+            stream = self._open_stream()
+            with self._closed_by_errors():
+                for piece in pieces(message, AT_ONCE):
+                    await self._write_piece(stream, piece)
         return sum(map(len, message))
+
+    async def _write_piece(self, stream: Any, piece: memoryview) -> None:
+        # Past the stream, which hands the system 128 KiB a call, and waits for the loop in between.
+        with suppress(OSError):
+            while piece and not stream.closed():
+                piece = piece[stream.socket.send(piece) :]
+        if piece:
+            await stream.write(piece)  # which waits, or finds the same error
 
     async def read(self, deserializers: Any = None) -> Any:
         """Receive a message."""
@@ -84,7 +102,7 @@ class Oob(TCP):  # type: ignore[misc]  # Dask has no types here
             receiver.get_buffer()[:] = await stream.read_bytes(PRELUDE_SIZE)
             frames = receiver.advance(PRELUDE_SIZE)
             while frames is None:
-                frames = receiver.advance(await stream.read_into(receiver.get_buffer()[:AT_ONCE]))
+                frames = receiver.advance(await stream.read_into(receiver.get_buffer()[:READ_AT_ONCE]))
         return frames
 
     def _open_stream(self) -> Any:
@@ -109,6 +127,9 @@ class Oob(TCP):  # type: ignore[misc]  # Dask has no types here
 
 class OobTLS(Oob, TLS):  # type: ignore[misc]
     """A connection with TLS."""
+
+    async def _write_piece(self, stream: Any, piece: memoryview) -> None:
+        await stream.write(piece)
 
 
 def _headed(frames: Sequence[Buffer]) -> list[memoryview]:
