@@ -34,6 +34,7 @@ from benchmarks import (
     ray_store,
     records,
     seed,
+    store,
     suite,
     text,
     transport,
@@ -62,6 +63,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Result]]] = {
     "proxystore": proxystore.measure,
     "dask": clusters.measure,
     "ray": ray_store.measure,
+    "store": store.measure,
     "import": imports.measure,
 }
 COMMANDS, COMPRESSION = "commands", "compression"

@@ -18,18 +18,20 @@ try:
     import click
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-    from rich.table import Table
     from rich.text import Text
+
+    from oobcodec import cli_tables as tables
+    from oobcodec.cli_store import store_commands
 except ModuleNotFoundError:
     message = 'The command oobcodec needs click and rich: pip install "oobcodec[cli]"'
     raise SystemExit(message) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Iterator
+
+    from rich.table import Table
 
     from oobcodec.demo import Item, Outcome
-
-_WIDTH = 120
 
 _LONG = 256_000_000
 """Bytes above which reading a file may take so long that people want to see how far it is."""
@@ -51,7 +53,7 @@ class _Commands(click.Group):
         except BrokenPipeError:
             raise  # the reader has seen enough: click knows how to end
         except (OobError, OSError) as error:
-            raise click.ClickException(_printable(str(error))) from error
+            raise click.ClickException(tables.printable(str(error))) from error
         except KeyboardInterrupt:
             raise _Interrupted from None
 
@@ -62,11 +64,14 @@ def commands() -> None:
     """Turn Python objects into lists of memoryviews, without copying their data."""
 
 
+commands.add_command(store_commands)
+
+
 @commands.command("demo")
 def demo_command() -> None:
     """Send a batch of everything to a second process, check it there, and take the time against pickle."""
     outcome = demo.run()
-    console = _console()
+    console = tables.console()
     console.print(_items_table(outcome.items, console))
     for line in _totals(outcome):
         console.print(line, markup=False, highlight=False)
@@ -83,23 +88,15 @@ def inspect_command(file: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
         return
-    console = _console()
-    summary = _table(["name", "value"])
-    summary.show_header = False
-    for name, value in report.summary.items():
-        cell = _cell(value)
+    console = tables.console()
+    summary = {name: tables.cell(value) for name, value in report.summary.items()}
+    for name, cell in summary.items():
         if name.startswith("refused"):
             cell.stylize("red")
-        summary.add_row(name, cell)
-    console.print(summary)
+    console.print(tables.facts(summary))
     for title, rows in report.tables.items():
-        if not rows:
-            continue
-        columns = rows[0].to_dict()
-        table = _table(columns, [name for name, value in columns.items() if isinstance(value, int)], title)
-        for row in rows:
-            table.add_row(*map(_cell, row.to_dict().values()))
-        console.print(table)
+        if rows:
+            console.print(tables.rows([row.to_dict() for row in rows], title))
 
 
 @commands.command("verify")
@@ -113,7 +110,7 @@ def verify_command(file: str) -> None:
         algorithm = verify(
             file, progress=lambda done, total: bar.update(task, completed=done, total=total, visible=total > _LONG)
         )
-    click.echo(f"{_printable(file)}: {_FOUND[algorithm == CHECKSUM if algorithm else None]}")
+    click.echo(f"{tables.printable(file)}: {_FOUND[algorithm == CHECKSUM if algorithm else None]}")
 
 
 _FOUND = {
@@ -124,57 +121,22 @@ _FOUND = {
 }
 
 
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)
-
-
-def _table(columns: Iterable[str], numbers: Container[str] = (), title: str | None = None) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        # Where the terminal is narrow, text goes into several lines, and no number loses its end.
-        table.add_column(column, no_wrap=column in numbers, overflow="fold")
-    return table
-
-
-def _cell(value: Any) -> Text:
-    """Return what rich prints as it is, whoever wrote the file: no markup, no terminal sequences."""
-    match value:
-        case None:
-            text, justify = "-", "left"
-        case bool():
-            text, justify = ("yes" if value else "no"), "left"
-        case int():
-            text, justify = f"{value:,}", "right"
-        case list():
-            text, justify = ", ".join(map(str, value)), "left"
-        case _:
-            text, justify = str(value), "left"
-    return Text(_printable(text), justify=justify)  # type: ignore[arg-type]
-
-
-def _printable(text: str) -> str:
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
-
-
 def _items_table(items: list[Item], console: Console) -> Table:
     right, wrong = ("✓", "✗") if console.encoding.startswith("utf") else ("yes", "no")
     numbers = ("MB", "MB out\nof band", "MB\ncopied", "MB by\npickle")
     # Without the package that compresses there is nothing to tell.
     compression = ("with lz4",) if any(item.compression for item in items) else ()
-    table = _table(("item", "type", *numbers, "how", "shares with", *compression, "equal"), numbers)
+    table = tables.table(("item", "type", *numbers, "how", "shares with", *compression, "equal"), numbers)
     for item in items:
         table.add_row(
-            _cell(item.name),
-            _cell(item.kind),
+            tables.cell(item.name),
+            tables.cell(item.kind),
             # Of plain objects nobody knows how many bytes they are.
             *(_megabytes(nbytes if item.nbytes else None) for nbytes in (item.nbytes, item.out_of_band, item.copied)),
             _megabytes(item.pickled),
-            _cell(item.how),
-            _cell(item.shared_with),
-            *(_cell(item.compression) for _ in compression),
+            tables.cell(item.how),
+            tables.cell(item.shared_with),
+            *(tables.cell(item.compression) for _ in compression),
             Text(wrong, "red") if item.difference else Text(right, "green"),
         )
     return table

@@ -47,7 +47,7 @@ def descriptors():
 @contextmanager
 def mounted(path, options):
     """Mount a file system in memory for a block, and give it its path."""
-    os.mkdir(path)
+    path.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
     done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
     if done.returncode:

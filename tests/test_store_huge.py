@@ -2,6 +2,7 @@
 
 import subprocess
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ SIZE = 64 * MIB
 
 def huge_bytes():
     """Return the bytes of huge pages that are shared memory, on the whole machine."""
-    line = next(line for line in open("/proc/meminfo") if line.startswith("ShmemHugePages:"))
-    return int(line.split()[1]) << 10
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("ShmemHugePages:"))
 
 
 @pytest.fixture(params=["always", "within_size"])
@@ -68,7 +69,7 @@ def test_that_are_not_there_are_missed_once(monkeypatch, tmp_path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for _ in range(3):
-            with Store.temporary(huge_pages=True) as store:
+            with Store(tmp_path.name, huge_pages=True) as store:
                 assert store.directory == DIRECTORY
                 assert store.get(store.put(1)) == 1
     assert [each.filename for each in caught] == [__file__]

@@ -67,7 +67,12 @@ def open_store(base: int, name: str, *, create: bool, persistent: bool = False) 
         if create:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o1700 if persistent else 0o700, dir_fd=base)
-        descriptor = _open_own(name, base)
+        try:
+            descriptor = _open_own(name, base)
+        except FileNotFoundError:
+            if create:
+                continue  # somebody has removed it already, as one that nobody has open
+            raise
         try:
             flock(descriptor, LOCK_SH)
             if is_named(name, descriptor, base):

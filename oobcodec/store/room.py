@@ -155,6 +155,8 @@ def remove(accounts: Accounts, name: str, *, idle: bool = False) -> None:
         unused = status.st_size <= SMALL or try_lock(file)
         if idle and not unused:
             return
+        if status.st_nlink > 1:
+            _forget_draft(accounts.store, status)
         worth = unused and status.st_size >= RECYCLED and status.st_nlink == 1
         if worth and len(listed(accounts.store, "free")) < _MOST_FILES:
             os.fchmod(file.fileno(), 0o600)
@@ -163,6 +165,14 @@ def remove(accounts: Accounts, name: str, *, idle: bool = False) -> None:
         else:
             os.unlink(path, dir_fd=accounts.store)
             accounts.used -= charged(status.st_size)
+
+
+def _forget_draft(store: int, published: os.stat_result) -> None:
+    """Take away the name that an object had as a draft: if its writer is killed, what is left would count once more."""
+    for name in listed(store, "drafts"):
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(f"drafts/{name}", dir_fd=store), published):
+                os.unlink(f"drafts/{name}", dir_fd=store)
 
 
 def trim(accounts: Accounts, most: int) -> None:
