@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import os
 import random
+import signal
 import time
 
 import numpy as np
@@ -170,3 +171,34 @@ def repeat_all(directory):
 def used(path):
     system = os.statvfs(path)
     return (system.f_blocks - system.f_bfree) * system.f_frsize
+
+
+def test_an_object_whose_writer_was_killed_after_it_was_complete_counts_once(store):  # noqa: F811
+    with store.create("another", MIB):
+        child = os.fork()
+        if not child:
+            os.unlink = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+            store.put(np.ones(MIB, np.uint8), "x")
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        assert len(parts_of(store)["drafts"]) == 2
+        store.delete("x")
+        assert len(parts_of(store)["drafts"]) == 1
+    store.delete("another")
+    info = store.info()
+    assert (info.used, info.objects) == (info.recyclable, 0)
+
+
+def test_a_store_that_is_removed_while_it_is_being_made_is_made_again(place, monkeypatch):  # noqa: F811
+    make = os.mkdir
+
+    def make_and_remove(path, mode, *, dir_fd=None):
+        make(path, mode, dir_fd=dir_fd)
+        if path == "a":
+            monkeypatch.setattr(os, "mkdir", make)
+            assert Store.gc(place) == ["a"]
+
+    with Store("another", directory=place):
+        monkeypatch.setattr(os, "mkdir", make_and_remove)
+        with Store("a", directory=place) as store:
+            assert store.get(store.put(1)) == 1

@@ -177,7 +177,10 @@ class Store:
             raise _no_store(name, place) from error
 
     def close(self) -> None:
-        """Let go of the store. What was got from it remains; the store goes if nobody else has it open."""
+        """Let go of the store. What was got from it remains; the store goes if nobody else has it open.
+
+        Not while another thread is using it, be it by a reference.
+        """
         if self._leave.alive and self._owner == os.getpid():
             with suppress(StoreError):
                 self.destroy(self.name, self.directory)
