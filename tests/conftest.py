@@ -1,3 +1,4 @@
+import copyreg
 import signal
 
 from hypothesis import settings
@@ -9,3 +10,10 @@ settings.load_profile("oobcodec")
 # A shell has what it starts in the background ignore interrupts, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish(session):
+    """Let exceptions be pickled as usual: Dask, which some tests import, has tblib do that by `copyreg`."""
+    for cls, reduce in [*copyreg.dispatch_table.items()]:
+        if issubclass(cls, BaseException) and reduce.__module__.startswith("tblib"):
+            del copyreg.dispatch_table[cls]

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,18 +103,24 @@ def build(name: str, it: Environment, interpreter: Path | str) -> None:
     (HOME / name / "recipe").write_text(recipe(it), encoding="utf-8")
 
 
+def prepare(name: str, it: Environment) -> None:
+    """Build an environment if it is missing or out of date, and there is the Python for it."""
+    what = f".venvs/{name} (Python {it.python}, {', '.join(it.requirements) or it.extra})"
+    if is_ready(name, it):
+        print(f"{what}: up to date", flush=True)
+    elif interpreter := find(it.python):
+        print(f"{what}: building", flush=True)
+        build(name, it, interpreter)
+    else:
+        print(f"{what}: not built, for there is no Python {it.python}", flush=True)
+
+
 def main(*names: str) -> None:
-    for name, it in (ENVIRONMENTS | ON_REQUEST).items():
-        if name not in (names or ENVIRONMENTS):
-            continue
-        what = f".venvs/{name} (Python {it.python}, {', '.join(it.requirements) or it.extra})"
-        if is_ready(name, it):
-            print(f"{what}: up to date")
-        elif interpreter := find(it.python):
-            print(f"{what}: building", flush=True)
-            build(name, it, interpreter)
-        else:
-            print(f"{what}: not built, for there is no Python {it.python}")
+    known = ENVIRONMENTS | ON_REQUEST
+    # Two at a time: one waits for the network or the disk while the other unpacks.
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(prepare, name, known[name]) for name in known if name in (names or ENVIRONMENTS)]:
+            each.result()
 
 
 if __name__ == "__main__":

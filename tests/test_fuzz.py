@@ -5,7 +5,6 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from random import Random
 
 import msgpack
 import pytest
@@ -13,9 +12,6 @@ from fuzz import batches, corpus, mutate, programs
 from fuzz.worker import SHIFTS, source_of, write_case
 
 import oobcodec
-from oobcodec.header import decode, decode_prelude
-from oobcodec.limits import FOR_DATA, Limits
-from oobcodec.scan import scan
 
 MUTANTS = int(os.environ.get("OOBCODEC_FUZZ", "300000"))
 SEED = int(os.environ.get("OOBCODEC_FUZZ_SEED", "4"))
@@ -88,81 +84,6 @@ def test_what_was_once_found_is_refused_or_is_data(messages):
     outcome = batches.run(messages, f"cases:{CASES}", 0, len(paths))
     found = [f"{paths[each.number]}: {each.kind}: {each.text}" for each in outcome.findings]
     assert not found, "\n".join(found)
-
-
-# In this process, for it is Python all the way.
-
-
-def is_refused(read, data):
-    """Tell whether something is refused; it may be no error but one of ours."""
-    try:
-        read(data)
-    except oobcodec.OobError:
-        return True
-    return False
-
-
-def shares(refused):
-    """Return how many were refused, and how many were not."""
-    return sum(refused), len(refused) - sum(refused)
-
-
-def test_headers_are_refused_or_are_headers(real):
-    specimens = [specimen for each in real.libraries.values() for specimen in each]
-    refused = []
-    for number in range(MUTANTS * 2 // 3):
-        rng = Random(f"header {SEED}:{number}")
-        specimen = rng.choice(specimens if rng.random() < 0.8 else real.libraries[corpus.SEALED])
-        data = mutate.changed_header(specimen, rng)[0][0]
-        refused.append(is_refused(decode, data))
-        is_refused(decode_prelude, data)
-    assert min(shares(refused)) > len(refused) / 100
-
-
-def test_streams_are_refused_or_are_programs(real):
-    refused = []
-    for number in range(MUTANTS * 2 // 3):
-        stream = mutate.stream(real, Random(f"stream {SEED}:{number}"))
-        refused.append(is_refused(_scan, stream))
-    assert min(shares(refused)) > len(refused) / 100
-
-
-def _scan(stream):
-    return scan(stream, max_depth=FOR_DATA.max_depth, max_operations=FOR_DATA.max_operations)
-
-
-def test_receiver_refuses_or_takes_what_comes_in_pieces_of_any_size(real):
-    specimens = [specimen for each in real.libraries.values() for specimen in each]
-    refused = []
-    for number in range(MUTANTS * 2 // 3):
-        rng = Random(f"receiver {SEED}:{number}")
-        specimen = rng.choice(specimens)
-        chance = rng.random()
-        frames = mutate.changed_header(specimen, rng)[0] if chance < 0.7 else specimen.frames
-        stream = mutate.packed(frames)
-        stream = stream if chance < 0.9 else mutate.damaged(bytes(stream), None, rng)
-        refused.append(is_refused(lambda stream, rng=rng: _receive(stream, rng), stream))
-    assert min(shares(refused)) > len(refused) / 100
-
-
-def _receive(stream, rng):
-    """Receive a stream that should be one message."""
-    receiver = oobcodec.Receiver(limits=Limits(max_total_bytes=1 << 20, max_header_bytes=1 << 16))
-    at, frames = 0, None
-    while at < len(stream):
-        lent = receiver.get_buffer()
-        assert len(lent) <= 1 << 20
-        size = min(rng.choice((1, 7, 24, 64, 1000, 1 << 20)), len(lent), len(stream) - at)
-        lent[:size] = stream[at : at + size]
-        at += size
-        frames = receiver.advance(size)
-        if frames is not None:
-            break
-    if frames is None:
-        with pytest.raises((oobcodec.TruncatedError, EOFError)):
-            receiver.end()
-        return
-    assert b"".join(frames) in bytes(stream) or len(frames) > 1
 
 
 # The machinery finds what there is to find.

@@ -284,9 +284,11 @@ def test_multiprocessing_is_left_alone():
 @objects
 def test_oobcodec_sends_the_same(make):
     obj = make()
-    want = oobcodec.dumps(obj)
+    # The stream of a lone tensor is another one once it has been remembered; and classes that come and go are noticed.
+    *_, want = [oobcodec.dumps(obj) for _ in range(5)]
     with install():
-        assert oobcodec.dumps(obj) == want
+        *_, frames = [oobcodec.dumps(obj) for _ in range(5)]
+    assert frames == want
 
 
 class OwnWay(torch.Tensor):
@@ -488,7 +490,7 @@ def test_threads():
             errors.append(error)
 
     picklers = [threading.Thread(target=pickling) for _ in range(2)]
-    installers = [threading.Thread(target=installing) for _ in range(3)]
+    installers = [threading.Thread(target=installing) for _ in range(5)]
     for thread in (*picklers, *installers):
         thread.start()
     for thread in installers:

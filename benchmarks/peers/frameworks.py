@@ -62,8 +62,9 @@ def pyfory() -> Peer:
 def ray() -> Peer:
     """Return the serialization context of a Ray worker, which writes and reads the bytes of its object store."""
     serialization: Any = import_module("ray._private.serialization")
-    # Its own takes buffers of the object store only.
-    serialization.split_buffer = _split_for_ray
+    split = serialization.split_buffer
+    # Its own takes buffers of the object store only, and goes on doing so for Ray itself.
+    serialization.split_buffer = lambda memory: (_split_for_ray if isinstance(memory, memoryview) else split)(memory)
     context = serialization.SerializationContext(import_module("ray._private.worker").global_worker)
 
     def dumps(obj: Any) -> Message:
