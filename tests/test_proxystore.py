@@ -188,6 +188,14 @@ def test_what_is_stored_is_a_message_in_its_packed_form():
         )
 
 
+@pytest.mark.parametrize("obj", [b"x" * 100_000, "x" * 100_000, np.arange(100_000), [*range(1000)] * 100], ids=type)
+def test_options_of_dumps(obj):
+    pytest.importorskip("blosc2", reason="blosc2 is not installed")
+    data = serializer(obj, compression="zstd")
+    assert len(data) < len(serializer(obj)) / 2
+    assert np.array_equal(deserializer(data), obj)
+
+
 def test_arrays_are_views_of_what_the_connector_returns():
     data = serializer(np.arange(N))
     got = deserializer(data)

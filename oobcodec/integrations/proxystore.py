@@ -40,13 +40,15 @@ _LARGE: Final = 32 << 20
 """Bytes from which the allocator's memory is new to the process every time, and costs more than the copy into it."""
 
 
-def serializer(obj: object) -> bytes | memoryview:
+def serializer(obj: object, **options: Any) -> bytes | memoryview:
     """Return an object as one message in its packed form, for ``Store(serializer=...)``.
 
     Parameters
     ----------
     obj
         Whatever `oobcodec.dumps` takes.
+    **options
+        Its options: ``Store(serializer=functools.partial(serializer, compression="auto"))``.
 
     Returns
     -------
@@ -59,12 +61,12 @@ def serializer(obj: object) -> bytes | memoryview:
     EncodeError
         Of `oobcodec.dumps`.
     """
-    if type(obj) is bytes and obj:
+    if type(obj) is bytes and obj and not options:
         return _opening("bytes", len(obj))[1] + obj
-    if type(obj) is str and obj:
+    if type(obj) is str and obj and not options:
         data = obj.encode("utf-8", "surrogatepass")
         return _opening("str", len(data))[1] + data
-    frames = dumps(obj)
+    frames = dumps(obj, **options)
     if len(frames) == 2 and len(frames[0]) <= _SECOND:  # noqa: PLR2004
         return bytes(frames[0]).ljust(_SECOND, b"\0") + frames[1]
     if packed_size(frames) > _LARGE:
