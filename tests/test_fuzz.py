@@ -13,7 +13,7 @@ from fuzz.worker import SHIFTS, source_of, write_case
 
 import oobcodec
 
-MUTANTS = int(os.environ.get("OOBCODEC_FUZZ", "300000"))
+MUTANTS = int(os.environ.get("OOBCODEC_FUZZ", "150000"))
 SEED = int(os.environ.get("OOBCODEC_FUZZ_SEED", "4"))
 FINDINGS = os.environ.get("OOBCODEC_FUZZ_FINDINGS")
 SECONDS = int(os.environ.get("OOBCODEC_ATHERIS_SECONDS", "60"))

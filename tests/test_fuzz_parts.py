@@ -11,7 +11,7 @@ from oobcodec.header import decode, decode_prelude
 from oobcodec.limits import FOR_DATA, Limits
 from oobcodec.scan import scan
 
-MUTANTS = int(os.environ.get("OOBCODEC_FUZZ", "300000")) * 2 // 3
+MUTANTS = int(os.environ.get("OOBCODEC_FUZZ", "150000")) * 2 // 3
 SEED = int(os.environ.get("OOBCODEC_FUZZ_SEED", "4"))
 
 pytestmark = [

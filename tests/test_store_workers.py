@@ -67,7 +67,8 @@ def test_dask(store):  # noqa: F811
 
 def test_ray(store, monkeypatch):  # noqa: F811
     ray = pytest.importorskip("ray", reason="ray, whose workers these are, is not installed")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(16))  # else Ray leaves one in the home directory
+    # Else Ray leaves one in the home directory; a process keeps the first that it has used.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
     for name in [name for name in os.environ if name.startswith("COVERAGE")]:
         monkeypatch.delenv(name)  # what its workers would be measured by does not go with Ray
     ref = store.put(np.ones(N))
