@@ -18,6 +18,7 @@ from functools import wraps
 from importlib import import_module
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 from oobcodec.buffers import Extent
 from oobcodec.engine import IN_BAND, REDUCERS
@@ -169,13 +170,14 @@ def _forget(cls: type) -> None:
 
 def _wrap(cls: Any) -> None:
     own, native = vars(cls).get("__reduce_ex__"), cls.__reduce_ex__
+    reduce = _reduce_storage if cls.__name__ == "UntypedStorage" else _reduce
 
     @wraps(native)
     def reduce_ex(self: Any, protocol: int) -> Reduced:
         by_torch_save = sys._getframe(1).f_globals.get("__name__") == "torch.serialization"  # noqa: SLF001
         if by_torch_save or not _installations:
             return native(self, protocol)  # type: ignore[no-any-return]
-        return _reduce(self, protocol, native)
+        return reduce(self, protocol, native)
 
     def unwrap() -> None:
         if vars(cls).get("__reduce_ex__") is not reduce_ex:
@@ -196,21 +198,35 @@ def _reduce_unchangeable(obj: Any) -> Reduced:
     if caller.f_globals is vars(copy):
         return obj.__reduce_ex__(4)  # type: ignore[no-any-return]  # as it does itself
     # By a builtin, so that only what was pickled with protocol 5 needs oobcodec.
-    return operator.getitem, ((_Later(obj),), 0)
+    return operator.getitem, ((_Later(obj, _natively),), 0)
 
 
 class _Later:
     """Is pickled as another object, when the protocol is known."""
 
-    def __init__(self, obj: Any) -> None:
-        self._obj = obj
+    def __init__(self, obj: Any, native: ReduceEx) -> None:
+        self._obj, self._native = obj, native
 
     def __reduce_ex__(self, protocol: Any) -> Reduced:
-        return _reduce(self._obj, protocol, _natively)
+        return _reduce(self._obj, protocol, self._native)
+
+
+_laters: Final[WeakValueDictionary[int, _Later]] = WeakValueDictionary()
+"""Of storages, by their identity: a pickler, which keeps what it has seen, meets the same one again."""
+
+
+def _later(storage: Any) -> _Later:
+    """Return what is pickled as a storage even if `uninstall` comes first: torch cannot read what it makes of one."""
+    with _lock:
+        return _laters.setdefault(id(storage), _Later(storage, object.__reduce_ex__))
 
 
 def _natively(obj: Any, protocol: int) -> Reduced:
     return obj.__reduce_ex__(protocol)  # type: ignore[no-any-return]
+
+
+def _reduce_storage(storage: Any, protocol: int, native: ReduceEx) -> Reduced:
+    return native(storage, protocol) if protocol < _PROTOCOL else (operator.getitem, ((_later(storage),), 0))
 
 
 class _Taking(threading.local):
@@ -251,4 +267,4 @@ def _settled(part: Any) -> Any:
         return part if memory.nbytes >= IN_BAND else (bytes if memory.readonly else bytearray)(memory)
     if type(part) is tuple or type(part) is list:
         return type(part)(map(_settled, part))
-    return part
+    return _later(part) if type(part).__name__ == "UntypedStorage" else part

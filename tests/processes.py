@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 
 import pytest
 
@@ -27,7 +28,10 @@ def call_without(connections, function, *arguments):
 
 
 def finished(process):
+    deadline = time.monotonic() + LONG
     process.join(LONG)
+    while process.exitcode is None and time.monotonic() < deadline:
+        time.sleep(0.01)  # another thread, which joined it too, was told of its end, and has yet to note that
     return process.exitcode
 
 

@@ -502,6 +502,29 @@ def test_threads():
     assert not is_installed()
 
 
+def test_uninstall_between_a_tensor_and_its_storage():
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj):
+            if type(obj) not in (list, torch.Tensor):
+                uninstall()
+
+    tensor, file = torch.arange(500.0), io.BytesIO()
+    install()
+    Pickler(file, 5).dump([tensor])
+    assert not is_installed()
+    assert torch.equal(pickle.loads(file.getvalue())[0], tensor)
+
+
+def test_a_storage_beside_its_tensor_travels_once():
+    tensor = torch.arange(500.0)
+    for objs in ([tensor, tensor.untyped_storage()], [tensor.untyped_storage(), tensor]):
+        with install():
+            pickled = pickle.dumps(objs, 5)
+        assert len(pickled) < 1.5 * tensor.nbytes
+        tensors = sorted(pickle.loads(pickled), key=lambda obj: isinstance(obj, torch.Tensor))
+        assert tensors[1].untyped_storage() is tensors[0]
+
+
 # Libraries that come later
 
 LATER = """
