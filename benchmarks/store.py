@@ -1,4 +1,8 @@
-"""The store in shared memory: beside the bare system calls, what Python has, and Ray."""
+"""The store in shared memory: beside the bare system calls, what Python has, and Ray.
+
+``memcpy`` is ``numpy.copyto``, of one thread and into memory that has been written to before; so is a put into recycled
+pages. Ray copies what is large with several threads, a put does so with one.
+"""
 
 from __future__ import annotations
 

@@ -44,6 +44,16 @@ def descriptors():
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
+def huge_bytes_at(address):
+    """Return how much of the mapping around an address of this process is in huge pages, of what was touched."""
+    for mapping in Path("/proc/self/smaps").read_text().split("VmFlags:")[:-1]:
+        where = next(line for line in mapping.splitlines() if line and line[0] != " " and "-" in line.split()[0])
+        begin, end = (int(each, 16) for each in where.split()[0].split("-"))
+        if begin <= address < end:
+            return int(mapping.partition("ShmemPmdMapped:")[2].split()[0]) << 10
+    return 0
+
+
 @contextmanager
 def mounted(path, options):
     """Mount a file system in memory for a block, and give it its path."""

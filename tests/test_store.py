@@ -1,6 +1,7 @@
 """The store as its users know it."""
 
 import gc
+import itertools
 import os
 import pickle
 import signal
@@ -9,6 +10,8 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,7 @@ from oobcodec.errors import (
 )
 from oobcodec.limits import Limits
 from oobcodec.store import Ref, Store
+from oobcodec.store.ref import _followed
 
 pytestmark = FORKING
 
@@ -103,6 +107,11 @@ class TestLife:
             with pytest.raises(StoreError, match="there is no store 'a' in"):
                 use()
 
+    def test_other_errors_are_the_systems(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(NotADirectoryError):
+            Store("a", directory=tmp_path / "file")
+
     def test_keeps_its_capacity(self, store):  # noqa: F811
         with (
             Store("tests", directory=store.directory) as other,
@@ -120,6 +129,34 @@ class TestLife:
         for use in (lambda: store.put(1), lambda: store.get("a"), store.keys, store.info):
             with pytest.raises(StoreClosedError, match="the store 'tests' is closed in this process: open it again"):
                 use()
+
+    def test_is_closed_when_the_last_thread_has_left_it(self, store):  # noqa: F811
+        def use():
+            with suppress(StoreClosedError):
+                for number in itertools.count():
+                    assert store.get(store.put(np.full(20_000, number)))[-1] == number
+                    assert store.ref("kept").get() == 1  # opened again, if it has been closed
+
+        with Store("tests", directory=store.directory) as keeping:
+            keeping.put(1, "kept", pinned=True)
+            for _ in range(10):
+                store = Store("tests", directory=keeping.directory)
+                with ThreadPoolExecutor(3) as pool:
+                    done = [pool.submit(use) for _ in range(3)]
+                    while store.info().objects < 10:
+                        pass
+                    store.close()
+                    assert [each.result() for each in done] == [None] * 3
+                assert not store._lease._leave.alive
+                keeping.evict(keeping.capacity)
+            _followed.clear()
+
+    def test_stays_until_what_is_made_in_place_is_done(self, place):  # noqa: F811
+        with Store("a", directory=place) as other:
+            with Store("a", directory=place) as store, store.create("x", MIB) as memory:
+                store.close()
+                memory[:] = b"x" * MIB
+            assert other.get("x") == b"x" * MIB
 
     def test_arrays_outlive_everything(self, store):  # noqa: F811
         store.put(np.ones(MIB), "a")
@@ -340,6 +377,25 @@ class TestRest:
             finally:
                 os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
+
+    @pytest.mark.parametrize("use", ["import oobcodec.store", "from oobcodec import Store", "oobcodec.Store"])
+    def test_other_systems_are_told(self, use):
+        code = f"""
+            import sys
+            import oobcodec
+            assert "oobcodec.store" not in sys.modules
+            sys.modules.pop("fcntl", None)
+            sys.path_importer_cache.clear()
+            finder = type("Finder", (), {{"find_spec": lambda name, *_: None}})
+            find = sys.meta_path[:]
+            hide = lambda one: lambda name, *rest: None if name == "fcntl" else one.find_spec(name, *rest)
+            sys.meta_path[:] = [type("Other", (), {{"find_spec": staticmethod(hide(one))}}) for one in find]
+            try:
+                {use}
+            except ImportError as error:
+                print(error)
+        """
+        assert run_python(code).startswith(b"oobcodec.Store needs Linux: elsewhere, exchange files with oobcodec.dump")
 
     def test_names(self):
         assert {oobcodec.store.Ref, oobcodec.store.Store} == {Ref, Store}

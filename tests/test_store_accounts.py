@@ -29,7 +29,7 @@ def counted(directory):
 
 @pytest.fixture
 def descriptor(store):  # noqa: F811
-    return store._store
+    return store._lease.descriptor
 
 
 def used(descriptor):
@@ -67,8 +67,8 @@ def test_are_added_up_after_a_process_was_killed_amidst_a_change(store, descript
     before = read(descriptor)
     code = """
         from oobcodec.store.accounts import changing
-        with changing(store._store):
-            os.unlink("objects/x", dir_fd=store._store)
+        with changing(store._lease.descriptor):
+            os.unlink("objects/x", dir_fd=store._lease.descriptor)
             os.kill(os.getpid(), signal.SIGKILL)
     """
     killed(code, store.directory)
@@ -121,8 +121,8 @@ def test_killed_amidst_a_put_it_leaves_nothing_that_could_be_seen(store, descrip
         setattr(os, {!r}, kill)
         store.put(bytes({}), "torn")
     """
-    for size in (100, 1 << 20):
-        for call in ("writev", "utime", "link"):
+    for size, write in ((100, "write"), (1 << 20, "writev"), (4 << 20, "fchmod")):
+        for call in (write, "utime", "link"):
             killed(code.format(call, size), store.directory)
             assert "torn" not in store
             assert store.info().used == 0
@@ -164,7 +164,7 @@ def test_threads_take_turns(store):  # noqa: F811
     for thread in threads:
         thread.join()
     assert len(store) == 240
-    assert used(store._store) == 240 * PAGE
+    assert used(store._lease.descriptor) == 240 * PAGE
 
 
 def test_a_thread_that_interrupts_itself_is_told(descriptor):

@@ -1,13 +1,14 @@
 """A store lives as long as somebody has it open."""
 
 import os
+import threading
 
 import pytest
 from stores import place  # noqa: F401  # a fixture
 
-from oobcodec.errors import StoreError
+from oobcodec.errors import StoreClosedError, StoreError
 from oobcodec.store import accounts, directories, leases
-from oobcodec.store.leases import base, destroy, enter, leave
+from oobcodec.store.leases import Lease, base, destroy, enter, leave
 
 
 def stores(place):  # noqa: F811
@@ -80,3 +81,40 @@ def test_leaving_needs_nothing_but_the_descriptor(place, monkeypatch):  # noqa: 
     leave(one.store, place)
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(one.store)
+
+
+@pytest.fixture
+def lease(place):  # noqa: F811
+    return Lease("a", entered(place).store, place)
+
+
+def test_a_lease_ends_when_it_is_closed(place, lease):  # noqa: F811
+    with lease as store:
+        assert store == lease.descriptor
+        assert not lease.closed
+    assert stores(place) == ["a"]
+    lease.close()
+    assert lease.closed
+    lease.close()
+    assert stores(place) == []
+    with pytest.raises(StoreClosedError, match=r"the store 'a' is closed .*: open it again with Store\('a'\)"), lease:
+        pytest.fail("it is closed")
+
+
+def test_a_lease_ends_when_it_is_forgotten(place):  # noqa: F811
+    Lease("a", entered(place).store, place)
+    assert stores(place) == []
+
+
+def test_a_lease_lasts_as_long_as_anybody_uses_it(place, lease):  # noqa: F811
+    with lease as store:
+        with lease:
+            thread = threading.Thread(target=lease.close)
+            thread.start()
+            thread.join()
+            with pytest.raises(StoreClosedError), lease:
+                pytest.fail("it is closed")
+        os.fstat(store)
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(store)
+    assert stores(place) == []

@@ -93,7 +93,7 @@ def test_another_user_gets_nothing(place, store):  # noqa: F811
         pytest.skip("only root can become another user")
     ref = store.put(np.ones(MIB, np.uint8), "x")
     own = Path(place) / f"oobcodec-{os.geteuid()}"
-    descriptor = f"/proc/{os.getpid()}/fd/{store._store}"
+    descriptor = f"/proc/{os.getpid()}/fd/{store._lease.descriptor}"
     file = own / "tests" / "objects" / "x"
     assert file.exists()
     Path(place).chmod(0o1777)  # like /dev/shm

@@ -13,7 +13,7 @@ from stores import FORKING, place, store  # noqa: F401  # fixtures
 import oobcodec
 from oobcodec.errors import NoSuchKeyError, PolicyError, StoreError
 from oobcodec.store import Ref, Store
-from oobcodec.store.store import _followed
+from oobcodec.store.ref import _followed
 
 pytestmark = FORKING
 
@@ -82,7 +82,7 @@ def test_open_it_once(store):  # noqa: F811
     ref = store.put(1)
     child = """
         import pickle, sys
-        from oobcodec.store.store import _followed
+        from oobcodec.store.ref import _followed
         ref = pickle.loads(sys.stdin.buffer.read())
         print([ref.get(), ref.get(), len(_followed)])
     """

@@ -99,13 +99,13 @@ def test_one_that_was_mapped_just_now_stays(store, monkeypatch):  # noqa: F811
 
 def test_the_pages_of_what_is_deleted_are_used_again(store):  # noqa: F811
     fill(store, "a", "b")
-    inode = os.stat("objects/a", dir_fd=store._store).st_ino
+    inode = os.stat("objects/a", dir_fd=store._lease.descriptor).st_ino
     store.delete("a")
     assert len(parts_of(store)["free"]) == 1
     assert store.info().recyclable > 10 * MIB
     for size in (9 * MIB, 11 * MIB, 6 * MIB):
         store.put(b"\1" * size, "c")
-        status = os.stat("objects/c", dir_fd=store._store)
+        status = os.stat("objects/c", dir_fd=store._lease.descriptor)
         assert status.st_ino == inode
         assert stat.S_IMODE(status.st_mode) == 0o400
         assert store.get("c") == b"\1" * size
@@ -114,9 +114,9 @@ def test_the_pages_of_what_is_deleted_are_used_again(store):  # noqa: F811
 
 def test_the_pages_of_what_is_evicted_are_used_again(store):  # noqa: F811
     fill(store, *"abcdef")
-    inode = os.stat("objects/a", dir_fd=store._store).st_ino
+    inode = os.stat("objects/a", dir_fd=store._lease.descriptor).st_ino
     fill(store, "g")
-    assert os.stat("objects/g", dir_fd=store._store).st_ino == inode
+    assert os.stat("objects/g", dir_fd=store._lease.descriptor).st_ino == inode
 
 
 def test_a_much_larger_file_is_not_spoilt(store):  # noqa: F811
@@ -163,7 +163,7 @@ def test_memory_is_given_back(store):  # noqa: F811
     assert store.evict(15 * MIB) > 20 * MIB
     assert store.keys() == ["d"]
     assert store.evict("1 GiB") > 10 * MIB
-    assert read(store._store).used == store.evict(1) == 0
+    assert read(store._lease.descriptor).used == store.evict(1) == 0
 
 
 def test_a_look_at_all_objects_is_rare(place, monkeypatch):  # noqa: F811

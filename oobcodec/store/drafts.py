@@ -15,7 +15,8 @@ from oobcodec.errors import KeyExistsError, StoreError
 from oobcodec.store.accounts import changing, charged
 from oobcodec.store.locks import opened
 from oobcodec.store.names import fresh
-from oobcodec.store.objects import path_of
+from oobcodec.store.objects import exists, path_of
+from oobcodec.store.pages import fill, huge_memory
 from oobcodec.transfer import batches, behind
 
 if TYPE_CHECKING:
@@ -57,7 +58,12 @@ class Draft:
         StoreFullError
             The file system is full.
         """
-        _write(self._descriptor, pieces, self._relieve)
+        # Not to be inherited, or children that others fork meanwhile would keep the object from being evicted.
+        memory = huge_memory(self._descriptor, self._nbytes, inherited=False)
+        if memory is None:
+            _write(self._descriptor, pieces, self._relieve)
+        else:
+            fill(memory, pieces)
 
     def map(self) -> memoryview:
         """Return all of it as memory to be filled. As long as that lives, nobody takes the pages away.
@@ -67,9 +73,12 @@ class Draft:
         StoreFullError
             The file system is full.
         """
-        # Otherwise it is the filling that finds no pages, and the signal for that ends the process.
-        _insist(self._relieve, os.posix_fallocate, self._descriptor, 0, self._nbytes)
-        return memoryview(mmap(self._descriptor, self._nbytes))
+        memory = huge_memory(self._descriptor, self._nbytes)
+        if memory is None:
+            # Otherwise it is the filling that finds no pages, and the signal for that ends the process.
+            _insist(self._relieve, os.posix_fallocate, self._descriptor, 0, self._nbytes)
+            memory = memoryview(mmap(self._descriptor, self._nbytes))
+        return memory
 
     def publish(self, name: str, *, pinned: bool = False) -> None:
         """Make it an object, which all of it must have been written to.
@@ -78,9 +87,12 @@ class Draft:
         ------
         KeyExistsError
             There is one of that name.
+        StoreFullError
+            The file system has no inode for the name.
         """
         flock(self._descriptor, LOCK_SH)  # as those who map it
-        _publish(self._store, self._descriptor, self._path, name, pinned=pinned)
+        os.fchmod(self._descriptor, _mode(pinned))
+        _publish(self._store, self._descriptor, self._path, name, self._relieve)
         self._published = True
 
     def close(self) -> None:
@@ -112,7 +124,11 @@ def draft(store: int, room: Room, nbytes: int) -> Iterator[Draft]:
     with changing(store) as accounts:
         accounts.reap()
         room.make(accounts, nbytes, path)
-        file = opened(path, os.O_RDWR | os.O_CREAT, store)
+        try:
+            file = _insist(partial(room.relieve, accounts, nbytes), opened, path, os.O_RDWR | os.O_CREAT, store)
+        except StoreError:
+            accounts.used -= charged(nbytes)
+            raise
         flock(file, LOCK_EX)  # or it would be taken for what a killed process has left
         os.truncate(file.fileno(), nbytes)
     with file:
@@ -121,6 +137,24 @@ def draft(store: int, room: Room, nbytes: int) -> Iterator[Draft]:
             yield new
         finally:
             new.close()
+
+
+@contextmanager
+def sealing(store: int, room: Room, name: str, nbytes: int, *, pinned: bool = False) -> Iterator[Draft]:
+    """Give a block a file of `nbytes` bytes, which becomes an object when the block ends.
+
+    Raises
+    ------
+    KeyExistsError
+        There is one of that name.
+    StoreFullError
+        There is no room for it.
+    """
+    if exists(store, name):  # which is to be known before anything is written
+        raise _key_exists()
+    with draft(store, room, nbytes) as new:
+        yield new
+        new.publish(name, pinned=pinned)
 
 
 def put_small(store: int, room: Room, name: str, pieces: Sequence[memoryview], *, pinned: bool = False) -> None:
@@ -133,32 +167,38 @@ def put_small(store: int, room: Room, name: str, pieces: Sequence[memoryview], *
     StoreFullError
         There is no room for it.
     """
-    nbytes = sum(map(len, pieces))
+    rest = memoryview(b"".join(pieces))
+    nbytes = len(rest)
     with changing(store) as accounts:
         room.make(accounts, nbytes)
-        with opened(".", os.O_WRONLY | os.O_TMPFILE, store) as file:
-            descriptor = file.fileno()
-            try:
-                _write(descriptor, pieces, partial(room.relieve, accounts, nbytes))
-                _publish(store, descriptor, f"/proc/self/fd/{descriptor}", name, pinned=pinned)
-            except StoreError:
-                accounts.used -= charged(nbytes)
-                raise
+        relieve = partial(room.relieve, accounts, nbytes)
+        try:
+            with _insist(relieve, opened, ".", os.O_WRONLY | os.O_TMPFILE, store, _mode(pinned)) as file:
+                descriptor = file.fileno()
+                while rest:
+                    rest = rest[_insist(relieve, os.write, descriptor, rest) :]
+                _publish(store, descriptor, f"/proc/self/fd/{descriptor}", name, relieve)
+        except StoreError:
+            accounts.used -= charged(nbytes)
+            raise
 
 
-def key_exists() -> KeyExistsError:
+def _key_exists() -> KeyExistsError:
     """Return the error that says that there is an object already."""
     return KeyExistsError("there is an object of that key already: choose another one, or delete it first")
 
 
-def _publish(store: int, descriptor: int, path: str, name: str, *, pinned: bool) -> None:
+def _mode(pinned: bool) -> int:  # noqa: FBT001  # all that there is to tell
+    return 0o1400 if pinned else 0o400
+
+
+def _publish(store: int, descriptor: int, path: str, name: str, relieve: Callable[[], None]) -> None:
     now = time.time_ns()
     os.utime(descriptor, ns=(now, now))
-    os.fchmod(descriptor, 0o1400 if pinned else 0o400)
     try:
-        os.link(path, path_of(name), src_dir_fd=store, dst_dir_fd=store)
+        _insist(relieve, partial(os.link, src_dir_fd=store, dst_dir_fd=store), path, path_of(name))
     except FileExistsError:
-        raise key_exists() from None
+        raise _key_exists() from None
 
 
 def _write(descriptor: int, pieces: Sequence[memoryview], relieve: Callable[[], None]) -> None:

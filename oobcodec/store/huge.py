@@ -1,6 +1,6 @@
-"""Huge pages, of 2 MiB instead of 4 KiB: large objects take new memory in a fraction of the time.
+"""Huge pages of a file system: large objects have them in any, from Linux 6.1 on; here readers need no page tables.
 
-The file system has them or not, as it was mounted. A tmpfs with ``huge=within_size`` gives them to large objects only.
+A file system has them or not, as it was mounted. A tmpfs with ``huge=within_size`` gives them to large objects only.
 With ``huge=always`` every object takes whole ones: 2 MiB even for a few bytes. Nothing can be written to a hugetlbfs
 with ``write``, and files there are whole huge pages long: it is no place for a store.
 """
@@ -37,8 +37,9 @@ def directory_for(directory: str) -> str:
     if directory == DIRECTORY and mounts:
         return mounts[0]
     message = (
-        f"there are no huge pages in {directory}: the store works without them. For some, mount -t tmpfs -o "
-        "huge=within_size,mode=1777,size=50% tmpfs /mnt/huge as root; a store finds that by itself, or by directory="
+        f"{directory} is mounted with no huge pages: large objects have them from Linux 6.1 on, and others do without. "
+        "For some, mount -t tmpfs -o huge=within_size,mode=1777,size=50% tmpfs /mnt/huge as root; a store finds that "
+        "by itself, or by directory="
     )
     warnings.warn(message, RuntimeWarning, stacklevel=_FRAMES)
     return directory

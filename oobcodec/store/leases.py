@@ -5,12 +5,63 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+from weakref import finalize
 
-from oobcodec.errors import StoreError
+from oobcodec.errors import StoreClosedError, StoreError
 from oobcodec.store import accounts, directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+class Lease:
+    """A store that this process has open: until it is closed, and no block uses it any more.
+
+    As a context manager it gives a block the descriptor of the store's directory, in any number of threads at a time.
+
+    Parameters
+    ----------
+    name
+        Of the store, for errors.
+    store
+        The descriptor of its directory, which from now on belongs to this.
+    directory
+        Where stores are.
+    """
+
+    def __init__(self, name: str, store: int, directory: str) -> None:
+        self.descriptor = store
+        self._name = name
+        self._closed = False
+        # What is done to a list no other thread can come between, nor a signal handler that uses the store.
+        self._users: list[None] = []
+        self._leave = finalize(self, leave, store, directory)
+
+    def __enter__(self) -> int:
+        self._users.append(None)  # and then look: otherwise who closes it could miss this
+        if self._closed:
+            self.__exit__()
+            message = f"the store {self._name!r} is closed in this process: open it again with Store({self._name!r})"
+            raise StoreClosedError(message)
+        return self.descriptor
+
+    def __exit__(self, *exception: object) -> None:
+        self._users.pop()
+        self._leave_if_unused()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody can begin to use it any more."""
+        return self._closed
+
+    def close(self) -> None:
+        """Leave the store, or let the last one do so who is using it."""
+        self._closed = True
+        self._leave_if_unused()
+
+    def _leave_if_unused(self) -> None:
+        if self._closed and not self._users:
+            self._leave()
 
 
 @contextmanager

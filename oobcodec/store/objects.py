@@ -10,25 +10,35 @@ import errno
 import os
 import stat
 import time
+from contextlib import contextmanager
 from fcntl import LOCK_SH
-from mmap import ACCESS_COPY, ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from oobcodec.buffers import allocate
-from oobcodec.errors import StoreError
+from oobcodec.errors import NoSuchKeyError, StoreError
+from oobcodec.store.accounts import check_exists
 from oobcodec.store.directories import listed
 from oobcodec.store.locks import opened, try_lock
 from oobcodec.store.names import decoded
+from oobcodec.store.pages import mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SMALL: Final = 64 * 1024
 """Bytes up to which reading is cheaper than mapping."""
 
 PAUSE: Final = 50e-6
 """Seconds between two attempts at something that another process is about to finish."""
+
+_MISSING: Final = "there is no such object: it has not been put yet, or has been deleted or evicted"
+
+_LONGEST_PAUSE: Final = 0.01
+"""Seconds between two looks for an object that somebody waits for."""
+
+_COMPARED: Final = 1 << 20
+"""Bytes at a time."""
 
 _LOCKS: Final = Path("/proc/locks")
 
@@ -90,20 +100,88 @@ def memory_of(store: int, name: str, *, private: bool = False) -> memoryview:
                     memory = allocate(status.st_size)
                     os.preadv(descriptor, [memory], 0)
                 elif try_lock(descriptor, LOCK_SH) and _is_still(store, name, status):
-                    memory = memoryview(mmap(descriptor, 0, access=ACCESS_COPY if private else ACCESS_READ))
+                    memory = mapped(descriptor, status.st_size, private=private)
                 else:
                     time.sleep(PAUSE)  # it is being deleted or evicted, and another may be taking its place
                     continue
                 os.utime(descriptor, ns=(time.time_ns(), status.st_mtime_ns))
             return memory if private else memory.toreadonly()
     except OSError as error:
-        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+        if error.errno != errno.ENOMEM:
             raise
         message = (
-            "each object that is mapped keeps a file descriptor open, and this process has no more of them: raise its "
-            "limit (ulimit -n, resource.RLIMIT_NOFILE), let go of objects, or put many small ones as one"
+            "this process has no room for another mapping: let go of objects, put many small ones as one, or raise the "
+            "limit (ulimit -v, sysctl vm.max_map_count)"
         )
         raise StoreError(message) from error
+
+
+def awaited(store: int, name: str, timeout: float | None, *, private: bool = False) -> memoryview:
+    """Return the bytes of an object, which may not be there yet.
+
+    Parameters
+    ----------
+    store, name, private
+        As for `memory_of`.
+    timeout
+        Seconds to wait for it; `None` for as long as it takes.
+
+    Raises
+    ------
+    NoSuchKeyError
+        It has not come.
+    StoreError
+        The store has been destroyed; or as for `memory_of`.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            return memory_of(store, name, private=private)
+        except FileNotFoundError:
+            check_exists(store)
+            waited = time.monotonic() - began
+            if timeout is not None and waited >= timeout:
+                raise NoSuchKeyError(_MISSING) from None
+        # In proportion, so that a short wait stays short and a long one costs nothing.
+        pause = min(max(waited / 8, PAUSE), _LONGEST_PAUSE)
+        time.sleep(pause if timeout is None else min(pause, timeout - waited))
+
+
+@contextmanager
+def finding() -> Iterator[None]:
+    """Say what it means that there is no file.
+
+    Raises
+    ------
+    NoSuchKeyError
+        There is none.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise NoSuchKeyError(_MISSING) from None
+
+
+def exists(store: int, name: str) -> bool:
+    """Tell whether there is an object."""
+    try:
+        os.stat(path_of(name), dir_fd=store)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def holds(memory: memoryview, pieces: Sequence[memoryview]) -> bool:
+    """Tell whether memory holds certain pieces, one after the other."""
+    begin = 0
+    for piece in pieces:
+        for start in range(0, piece.nbytes, _COMPARED):
+            part = piece[start : start + _COMPARED]
+            # As bytes: memoryviews compare element by element.
+            if bytes(memory[begin : begin + part.nbytes]) != bytes(part):
+                return False
+            begin += part.nbytes
+    return begin == memory.nbytes
 
 
 def _is_still(store: int, name: str, opened_status: os.stat_result) -> bool:

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
+
+from oobcodec.errors import StoreClosedError
+
+if TYPE_CHECKING:
+    from oobcodec.store.store import Store
+
+stores: Final[WeakValueDictionary[str, Store]] = WeakValueDictionary()
+"""Those that this process has opened last, by their ids."""
+
+_followed: Final[deque[Store]] = deque(maxlen=16)
+"""Stores that references have led to; not more, since a store lives as long as somebody has it open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +59,15 @@ class Ref:
         StoreError
             The store is gone.
         """
-        from oobcodec.store.store import store_of  # noqa: PLC0415  # which makes these
+        from oobcodec.store.store import Store  # noqa: PLC0415  # which makes these
 
-        return store_of(self).get(self, **options)
+        store = stores.get(self.id)
+        if store is not None:
+            with suppress(StoreClosedError):  # be it just now, by another thread
+                return store.get(self, **options)
+        store = Store(self.store, directory=self.directory, create=False)
+        _followed.append(store)
+        return store.get(self, **options)
 
 
 Ref.__module__ = "oobcodec.store"  # as messages name it

@@ -34,16 +34,9 @@ _NAMED: Final = 3
 
 
 class Room:
-    """What has to go for an object to fit into a store.
+    """What has to go for an object to fit into a store."""
 
-    Parameters
-    ----------
-    store
-        The descriptor of the store's directory.
-    """
-
-    def __init__(self, store: int) -> None:
-        self._store = store
+    def __init__(self) -> None:
         # The one to evict first is the last. Whatever is put or used after this was made has a later time than all that
         # are in it: so it stays in order, and all objects are looked at only when it comes to its end.
         self._queue: list[tuple[int, str]] = []
@@ -69,7 +62,7 @@ class Room:
         if accounts.used + needed > accounts.capacity:
             accounts.reap()
         while (missing := accounts.used - accounts.free + needed - accounts.capacity) > 0:
-            victims, size = self._idle(missing)
+            victims, size = self._idle(accounts.store, missing)
             if size < missing:
                 raise full(accounts, nbytes)
             for name in victims:
@@ -85,7 +78,7 @@ class Room:
         trim(accounts, max(accounts.free - nbytes, 0))
         missing = nbytes - (before - accounts.used)
         if missing > 0:
-            for name in self._idle(missing)[0]:
+            for name in self._idle(accounts.store, missing)[0]:
                 remove(accounts, name, idle=True)
             trim(accounts, 0)
         return before - accounts.used
@@ -99,31 +92,37 @@ class Room:
             There is nothing to evict.
         """
         if not self.evict(accounts, nbytes):
-            system = os.fstatvfs(self._store)
+            system = os.fstatvfs(accounts.store)
             space, total = (in_units(blocks * system.f_frsize) for blocks in (system.f_bavail, system.f_blocks))
             message = (
                 f"no space for {in_units(nbytes)}: the file system of the store has {space} of {total} left, and there "
                 "is nothing to evict. Make it larger (docker run --shm-size=4g), or choose another directory="
             )
+            if system.f_files and not system.f_favail:
+                message = (
+                    f"no inode for another object: the file system of the store has {system.f_files:,}, all in use, "
+                    "and there is nothing to evict. Put many small objects as one, give it more (mount -o "
+                    "remount,nr_inodes=), or choose another directory="
+                )
             raise StoreFullError(message)
 
-    def _idle(self, nbytes: int) -> tuple[list[str], int]:
+    def _idle(self, store: int, nbytes: int) -> tuple[list[str], int]:
         """Return the objects to evict for so many bytes, and how many they have: fewer if that is all there is."""
-        names, size = self._next(nbytes)
+        names, size = self._next(store, nbytes)
         if size < nbytes:
             # What was in use when its turn came may not be any more.
-            found = ((last_used(status), name) for name, status in statuses(self._store))
+            found = ((last_used(status), name) for name, status in statuses(store))
             self._queue = sorted(found, reverse=True)
-            names, size = self._next(nbytes)
+            names, size = self._next(store, nbytes)
         return names, size
 
-    def _next(self, nbytes: int) -> tuple[list[str], int]:
+    def _next(self, store: int, nbytes: int) -> tuple[list[str], int]:
         names = []
         size = 0
         while self._queue and size < nbytes:
             time, name = self._queue.pop()
             # Not there any more, or used again since.
-            with suppress(FileNotFoundError), opened(path_of(name), os.O_RDONLY, self._store) as file:
+            with suppress(FileNotFoundError), opened(path_of(name), os.O_RDONLY, store) as file:
                 status = os.fstat(file.fileno())
                 pinned = status.st_mode & stat.S_ISVTX
                 if last_used(status) == time and not pinned and (status.st_size <= SMALL or try_lock(file)):

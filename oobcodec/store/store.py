@@ -2,58 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import time
-from collections import deque
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
-from weakref import WeakValueDictionary, finalize
+from typing import TYPE_CHECKING, Any, Literal
 
 from oobcodec.buffers import allocate
 from oobcodec.codec import dumps, loads
-from oobcodec.errors import KeyExistsError, NoSuchKeyError, StoreClosedError, StoreError
-from oobcodec.packed import pack_into, packed_size
+from oobcodec.errors import KeyExistsError, StoreError, StoreFullError
+from oobcodec.packed import packed_size
 from oobcodec.policy import TRUSTED
 from oobcodec.store import directories, leases
-from oobcodec.store.accounts import changing, check_exists
-from oobcodec.store.drafts import draft, key_exists, put_small
+from oobcodec.store.accounts import changing
+from oobcodec.store.drafts import put_small, sealing
 from oobcodec.store.huge import directory_for
+from oobcodec.store.in_place import made_in
 from oobcodec.store.info import Info
 from oobcodec.store.names import decoded, encoded, fresh
-from oobcodec.store.objects import PAUSE, SMALL, memory_of, path_of, stored
-from oobcodec.store.ref import Ref
+from oobcodec.store.naming import Naming
+from oobcodec.store.objects import SMALL, awaited, exists, finding, holds, memory_of, path_of, stored
+from oobcodec.store.ref import Ref, stores
 from oobcodec.store.room import Room, remove, trim
 from oobcodec.store.sizes import parsed
-from oobcodec.transfer import tell
 from oobcodec.wire import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from typing import Self, TypeAlias
 
     from oobcodec.limits import Limits
     from oobcodec.policy import Policy
-    from oobcodec.store.drafts import Draft
     from oobcodec.store.objects import Stored
 
     Key: TypeAlias = Ref | str
     Names: TypeAlias = list[str]  # in the class that is a method
     Objects: TypeAlias = list[Stored]
-
-_MISSING: Final = "there is no such object: it has not been put yet, or has been deleted or evicted"
-
-_LONGEST_PAUSE: Final = 0.01
-"""Seconds between two looks for a key that somebody waits for."""
-
-_COMPARED: Final = 1 << 20
-"""Bytes at a time."""
-
-_open: Final[WeakValueDictionary[str, Store]] = WeakValueDictionary()
-_followed: Final[deque[Store]] = deque(maxlen=16)
-"""Stores that references have led to; not more, since a store lives as long as somebody has it open."""
 
 
 class Store:
@@ -97,6 +83,8 @@ class Store:
     StoreError
         There is none, and none is to be made; it has another capacity; others may write to its directory; or the
         system is not Linux.
+    StoreFullError
+        The file system has no memory or no inode for one.
     ValueError
         The name is too long, or the capacity is no number of bytes.
     """
@@ -124,8 +112,12 @@ class Store:
             accounts = leases.enter(self.directory, file, size, create=create, persistent=persistent)
         except FileNotFoundError as error:
             raise _no_store(name, self.directory) from error
-        self._opened = accounts.store
-        self._leave = finalize(self, leases.leave, accounts.store, self.directory)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            message = f"no memory or no inode for a store in {self.directory}: choose another directory="
+            raise StoreFullError(message) from error
+        self._lease = leases.Lease(name, accounts.store, self.directory)
         self._owner: int | None = None  # the process that destroys it
         self.id = accounts.id
         self.capacity = accounts.capacity
@@ -133,8 +125,8 @@ class Store:
             self.close()
             message = f"the store {name!r} has a capacity of {self.capacity:,} bytes, not {size:,}: leave capacity= out"
             raise StoreError(message)
-        self._room = Room(accounts.store)
-        _open[self.id] = self
+        self._room = Room()
+        stores[self.id] = self
 
     @classmethod
     def temporary(cls, **options: Any) -> Self:
@@ -179,12 +171,12 @@ class Store:
     def close(self) -> None:
         """Let go of the store. What was got from it remains; the store goes if nobody else has it open.
 
-        Not while another thread is using it, be it by a reference.
+        Calls that other threads are in, and blocks of `create` and `empty`, go on to their ends before it goes.
         """
-        if self._leave.alive and self._owner == os.getpid():
+        if not self._lease.closed and self._owner == os.getpid():
             with suppress(StoreError):
                 self.destroy(self.name, self.directory)
-        self._leave()
+        self._lease.close()
 
     def __enter__(self) -> Self:
         return self
@@ -193,7 +185,7 @@ class Store:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Store {self.name!r}{'' if self._leave.alive else ', closed'}>"
+        return f"<Store {self.name!r}{', closed' if self._lease.closed else ''}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened_again, (self.name, self.directory, self._policy, self._limits)
@@ -228,17 +220,18 @@ class Store:
         """
         pieces = parts(dumps(obj))
         key = fresh() if key is None else key
+        name = encoded(key, "key")
         nbytes = sum(map(len, pieces))
-        try:
-            if nbytes > SMALL:
-                with self._sealing(key, nbytes, pinned=pinned) as new:
-                    new.write(pieces)
-            else:
-                with self._naming(key):
-                    put_small(self._store, self._room, encoded(key, "key"), pieces, pinned=pinned)
-        except KeyExistsError:
-            if not (exist_ok and _equal(memory_of(self._store, encoded(key, "key")), pieces)):
-                raise
+        with self._lease as store, Naming(self.name, key):
+            try:
+                if nbytes > SMALL:
+                    with sealing(store, self._room, name, nbytes, pinned=pinned) as new:
+                        new.write(pieces)
+                else:
+                    put_small(store, self._room, name, pieces, pinned=pinned)
+            except KeyExistsError:
+                if not (exist_ok and holds(memory_of(store, name), pieces)):
+                    raise
         return self.ref(key)
 
     def get(self, key: Key, *, timeout: float | None = 0, writable: Literal["private"] | None = None) -> Any:
@@ -274,19 +267,8 @@ class Store:
             raise ValueError(message)
         key = self._key(key)
         name = encoded(key, "key")
-        began = time.monotonic()
-        with self._naming(key):
-            while True:
-                with suppress(FileNotFoundError):
-                    memory = memory_of(self._store, name, private=writable is not None)
-                    break
-                check_exists(self._store)
-                waited = time.monotonic() - began
-                if timeout is not None and waited >= timeout:
-                    raise NoSuchKeyError(_MISSING)
-                # In proportion, so that a short wait stays short and a long one costs nothing.
-                pause = min(max(waited / 8, PAUSE), _LONGEST_PAUSE)
-                time.sleep(pause if timeout is None else min(pause, timeout - waited))
+        with self._lease as store, Naming(self.name, key):
+            memory = awaited(store, name, timeout, private=writable is not None)
             return loads(memory, policy=self._policy, limits=self._limits)
 
     def create(self, key: str, nbytes: int, *, pinned: bool = False) -> AbstractContextManager[memoryview]:
@@ -350,7 +332,7 @@ class Store:
         """
         key = self._key(key)
         name = encoded(key, "key")
-        with self._naming(key), changing(self._store) as accounts, _finding():
+        with self._lease as store, Naming(self.name, key), changing(store) as accounts, finding():
             remove(accounts, name)
             trim(accounts, accounts.free)
 
@@ -367,7 +349,7 @@ class Store:
         int
             Bytes given back.
         """
-        with changing(self._store) as accounts:
+        with self._lease as store, changing(store) as accounts:
             return self._room.evict(accounts, parsed(nbytes))
 
     def pin(self, key: Key, *, pinned: bool = True) -> None:
@@ -380,8 +362,8 @@ class Store:
         """
         key = self._key(key)
         name = encoded(key, "key")
-        with self._naming(key), changing(self._store), _finding():
-            os.chmod(path_of(name), 0o1400 if pinned else 0o400, dir_fd=self._store)
+        with self._lease as store, Naming(self.name, key), changing(store), finding():
+            os.chmod(path_of(name), 0o1400 if pinned else 0o400, dir_fd=store)
 
     def ref(self, key: str) -> Ref:
         """Return a reference to the object of a key, whether or not there is one yet."""
@@ -389,21 +371,25 @@ class Store:
 
     def keys(self) -> Names:
         """Return the keys of all objects, in no order."""
-        return [decoded(name) for name in directories.listed(self._store, "objects")]
+        with self._lease as store:
+            return [decoded(name) for name in directories.listed(store, "objects")]
 
     def objects(self) -> Objects:
         """Return what there is to know about each object."""
-        return stored(self._store)
+        with self._lease as store:
+            return stored(store)
 
     def info(self) -> Info:
         """Return how full the store is."""
-        with changing(self._store) as accounts:
-            accounts.reap()
-        objects = self.objects()
+        with self._lease as store:
+            with changing(store) as accounts:
+                accounts.reap()
+            objects = stored(store)
+            persistent = directories.is_persistent(store)
         return Info(
             name=self.name,
             directory=self.directory,
-            persistent=directories.is_persistent(self._store),
+            persistent=persistent,
             capacity=accounts.capacity,
             used=accounts.used,
             recyclable=accounts.free,
@@ -413,24 +399,16 @@ class Store:
         )
 
     def __contains__(self, key: Key) -> bool:
-        try:
-            os.stat(path_of(encoded(self._key(key), "key")), dir_fd=self._store)
-        except FileNotFoundError:
-            return False
-        return True
+        name = encoded(self._key(key), "key")
+        with self._lease as store:
+            return exists(store, name)
 
     def __len__(self) -> int:
-        return len(directories.listed(self._store, "objects"))
+        with self._lease as store:
+            return len(directories.listed(store, "objects"))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
-
-    @property
-    def _store(self) -> int:
-        if not self._leave.alive:
-            message = f"the store {self.name!r} is closed in this process: open it again with Store({self.name!r})"
-            raise StoreClosedError(message)
-        return self._opened
 
     def _key(self, key: Key) -> str:
         if not isinstance(key, Ref):
@@ -441,89 +419,26 @@ class Store:
         return key.key
 
     @contextmanager
-    def _naming(self, key: str) -> Iterator[None]:
-        """Let an error name the store and the key."""
-        try:
-            yield
-        except Exception as error:
-            tell(error, f"store {self.name!r}, key {key!r}")
-            raise
-
-    @contextmanager
-    def _sealing(self, key: str, nbytes: int, *, pinned: bool) -> Iterator[Draft]:
-        """Give a block a file, which becomes the object of a key when the block ends."""
-        with self._naming(key):
-            if key in self:  # which is to be known before anything is written
-                raise key_exists()
-            with draft(self._store, self._room, nbytes) as new:
-                yield new
-                new.publish(encoded(key, "key"), pinned=pinned)
-
-    @contextmanager
     def _in_place(self, key: str, template: Any, *, pinned: bool) -> Iterator[Any]:
         """Give a block an object like a template, with its memory in the store."""
-        head, stream, *data = frames = dumps(template)
+        frames = dumps(template)
         nbytes = packed_size(frames)
         if nbytes <= SMALL:
             yield template
             self.put(template, key, pinned=pinned)
             return
-        if not data:
-            message = "an array of Python objects has no place in shared memory: fill it, and then put() it"
-            raise TypeError(message)
-        with self._sealing(key, nbytes, pinned=pinned) as new:
-            memory = new.map()
-            begin = nbytes - data[0].nbytes
-            end = pack_into([head, stream], memory)
-            memory[end:begin] = bytes(begin - end)
-            made = loads(memory)
-            try:
-                yield made
-            finally:
-                _freeze(made)
-
-
-def store_of(ref: Ref) -> Store:
-    """Return the store that a reference leads to, which is opened if this process has not got it open."""
-    store = _open.get(ref.id)
-    if store is None or not store._leave.alive:  # noqa: SLF001  # of this module
-        store = Store(ref.store, directory=ref.directory, create=False)
-        _followed.append(store)
-    return store
-
-
-@contextmanager
-def _finding() -> Iterator[None]:
-    """Say what it means that there is no file."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise NoSuchKeyError(_MISSING) from None
+        name = encoded(key, "key")
+        with (
+            self._lease as store,
+            Naming(self.name, key),
+            sealing(store, self._room, name, nbytes, pinned=pinned) as new,
+            made_in(new.map(), frames) as made,
+        ):
+            yield made
 
 
 def _opened_again(name: str, directory: str, policy: Policy, limits: Limits | None) -> Store:
     return Store(name, directory=directory, create=False, policy=policy, limits=limits)
-
-
-def _freeze(made: Any) -> None:
-    """Let nobody write to what has been made in place any more."""
-    if isinstance(made, memoryview):
-        made.release()
-    else:
-        made.setflags(write=False)
-
-
-def _equal(memory: memoryview, pieces: Sequence[memoryview]) -> bool:
-    """Tell whether memory holds certain pieces."""
-    begin = 0
-    for piece in pieces:
-        for start in range(0, piece.nbytes, _COMPARED):
-            part = piece[start : start + _COMPARED]
-            # As bytes: memoryviews compare element by element.
-            if bytes(memory[begin : begin + part.nbytes]) != bytes(part):
-                return False
-            begin += part.nbytes
-    return begin == memory.nbytes
 
 
 def _no_store(name: str, directory: str) -> StoreError:
