@@ -6,7 +6,7 @@ import multiprocessing
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 ROWS = 1_000_000
 PATIENCE = 120.0
 PROTOCOLS = {"oobcodec": "oob://", "Dask": "tcp://"}
-ROUNDS = 7
-"""At most, for each takes Dask up to a second."""
+ROUNDS = 15
+"""At most, for each takes Dask up to two seconds."""
+WORKERS = 2
+RELEASED = 0.1
+"""Seconds in which a cluster frees what it no longer needs, after it is timed and before the other one is."""
 
 
 class Workload(NamedTuple):
@@ -80,8 +83,8 @@ def measure(effort: Effort) -> list[Result]:
     results = []
     for name, workload in WORKLOADS.items():
         turns = {cluster: partial(_asked, connection, name) for cluster, connection in clusters.items()}
-        for turn in turns.values():
-            turn()
+        for turn in WORKERS * [*turns.values()]:
+            turn()  # each goes to the next worker
         results.append(ratio("Dask", name, take_turns(turns, min(effort.rounds, ROUNDS)), workload.bar))
     sent = {cluster: _asked(connection, BYTES) for cluster, connection in clusters.items()}
     results.append(Result("Dask", BYTES, sent["oobcodec"] / sent["Dask"], LESS, "x", sent))
@@ -103,7 +106,7 @@ def _serve(protocol: str, scale: int, asks: Connection[Any, Any]) -> None:
     distributed = import_module("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, protocol=protocol, dashboard_address=None
+            n_workers=WORKERS, threads_per_worker=1, protocol=protocol, dashboard_address=None
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -116,5 +119,8 @@ def _serve(protocol: str, scale: int, asks: Connection[Any, Any]) -> None:
             if name not in objects:
                 objects = {name: WORKLOADS[name].make(scale)}
             start = perf_counter()
-            client.gather(client.scatter([objects[name]], hash=False))
-            asks.send(perf_counter() - start)
+            got = client.gather(client.scatter([objects[name]], hash=False))
+            seconds = perf_counter() - start
+            del got
+            sleep(RELEASED)
+            asks.send(seconds)

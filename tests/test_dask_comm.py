@@ -18,6 +18,8 @@ from distributed.comm import CommClosedError, connect, get_address_host, listen,
 from distributed.protocol import Serialized, to_serialize
 from distributed.protocol.serialize import Pickled, ToPickle
 
+from oobcodec.integrations.dask.comm import SENT_AHEAD
+
 MIB = 1 << 20
 HERE = "oob://127.0.0.1"
 LONG = 30  # seconds: nothing here takes that long
@@ -185,6 +187,16 @@ async def test_who_writes_waits_for_who_reads():
         writing = asyncio.ensure_future(here.write({"x": to_serialize(MUCH)}))
         assert not (await asyncio.wait({writing}, timeout=0.2))[0]
         assert (await there.read())["x"].nbytes < await writing
+
+
+@pytest.mark.parametrize(("address", "near"), [("127.0.0.1", True), ("127.0.0.2", False)])
+@running
+async def test_the_system_holds_less_for_a_reader_on_the_same_machine(address, near):
+    async with pair(f"oob://{address}") as (here, there):
+        assert here.same_host == near
+        held = here.stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        assert (held in {SENT_AHEAD, 2 * SENT_AHEAD}) == near  # Linux doubles it
+        assert (await sent(here, there, {"x": to_serialize(MUCH)}))[0]["x"].nbytes == MUCH.nbytes
 
 
 @running

@@ -7,6 +7,7 @@ that each large frame arrives in memory of its own, aligned to 64 bytes; and who
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import contextmanager, suppress
 from functools import partial
 from ssl import SSLError
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 1 << 20
 """Bytes that are written at once. With more, what is being copied no longer fits into the caches."""
 
+SENT_AHEAD: Final = 1 << 20
+"""Bytes that the system holds for a reader on this machine, who then finds them in the caches. Others need more."""
+
 READ_AT_ONCE: Final = 1 << 30
 """More than the system gives, and less than TLS refuses."""
 
@@ -58,6 +62,8 @@ class Oob(TCP):  # type: ignore[misc]  # Dask has no types here
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        if not self.stream.closed() and self.same_host:
+            self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AHEAD)
         self._writing = asyncio.Lock()
 
     async def write(self, msg: Any, serializers: list[str] | None = None, on_error: str = "message") -> int:
