@@ -12,7 +12,7 @@ from oobcodec import header as headers
 from oobcodec.buffers import aligned, copied, flat
 from oobcodec.calls import LENGTH, calls, notice
 from oobcodec.context import DEFAULTS, LOADING, RUNNING, LoadOptions
-from oobcodec.engine import PYTHON, SMALL, STOP, load, opening, raised_in, rebuilder, refused
+from oobcodec.engine import PYTHON, SHORT, STOP, load, opening, raised_in, rebuilder, refused
 from oobcodec.errors import DecodeError, HeaderError, LimitError, OobError, TruncatedError
 from oobcodec.limits import Budget
 from oobcodec.packed import unpack
@@ -143,6 +143,14 @@ def loads(  # noqa: C901, PLR0913  # most messages pass through without a call; 
     return _load_message(first, frames, options, limits, keyring)
 
 
+def loads_small(stream: memoryview) -> Any:
+    """Rebuild the object of a small pickle that begins as `opening` says, ends with STOP, and came with no options."""
+    try:
+        return _unpickle(stream)
+    except Exception as error:  # noqa: BLE001  # raised again there
+        _fail(error)
+
+
 def loads_within(frames: list[Buffer], options: LoadOptions) -> Any:
     """Rebuild the object of a message inside of another one, at the expense of the same budget."""
     if options is DEFAULTS:
@@ -165,7 +173,7 @@ def _plan(first: bytes) -> _Plan:
     whole = tuple([(frame, 0, *buffer) for frame, buffer in enumerate(buffers, 2)]) == placements
     plan: _Plan = b"", 0, 0, ()
     plain = tag == "pickle" and meta is None and special == [None, None]
-    if plain and pickle_frames == 1 and lengths[0] < SMALL and whole:
+    if plain and pickle_frames == 1 and lengths[0] < SHORT and whole:
         plan = opening(lengths[0]), lengths[0], 1 + len(lengths), buffers
     if len(_plans) >= _PLANNED:
         _plans.clear()

@@ -10,7 +10,6 @@ from oobcodec.buffers import Extent, copied, flat
 from oobcodec.calls import Taken, remember, streams
 from oobcodec.engine import (
     PYTHON,
-    REUSABLE,
     SMALL,
     STACK_GLOBAL,
     dump_by_value,
@@ -109,7 +108,7 @@ def dumps(  # noqa: PLR0911  # the common messages pass through with few calls
         engine = _take()
     except IndexError:
         engine = new_engine()
-    dump, chunks, buffers, clear_memo, size = engine
+    dump, chunks, buffers, clear_memo, renew_memo = engine
     try:
         dump(obj)
     except Exception as error:  # noqa: BLE001  # a refusal of pickle's or an error of the object's: told apart there
@@ -124,15 +123,13 @@ def dumps(  # noqa: PLR0911  # the common messages pass through with few calls
         frames = framed("pickle", None, chunks, buffers, copy=copy)
         chunks.clear()
         buffers.clear()
-        if size() < REUSABLE:
-            clear_memo()
-            _give_back(engine)
+        renew_memo()
+        _give_back(engine)
         return frames
     # Plain data, the common small message, without any of the calls above.
     length = len(stream)
-    if length < _TINY or size() < REUSABLE:
-        clear_memo()
-        _give_back(engine)
+    (clear_memo if length < _TINY else renew_memo)()
+    _give_back(engine)
     try:
         first = _first_frames[length]
     except KeyError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     Chunk: TypeAlias = bytes | bytearray
     Watch: TypeAlias = Callable[[Chunk], object]
     Engine: TypeAlias = tuple[
-        Callable[[Any], None], list[Chunk], list[memoryview], Callable[[], None], Callable[[], int]
+        Callable[[Any], None], list[Chunk], list[memoryview], Callable[[], None], Callable[[], None]
     ]
-    # A plain tuple (dump, chunks, buffers, clear_memo, size), because unpacking one is the fastest access there is.
+    # A plain tuple (dump, chunks, buffers, clear_memo, renew_memo): unpacking one is the fastest access there is.
 
 IN_BAND: Final = 1024
 """Bytes below which a buffer stays in the pickle stream: there it costs less than a frame of its own."""
@@ -56,16 +56,14 @@ _FRAME: Final = (b"\x80\x05\x95", b"\x95")
 # The byte before a short name is its length: that makes the search more selective, and faster.
 _MAIN: Final = b"\x08__main__"
 _CLOUDPICKLE: Final = b"\x17cloudpickle.cloudpickle"
-_SHORT: Final = 64 * 1024
+SHORT: Final = 64 * 1024
+"""Bytes below which a pickle may be a single frame, and is worth a copy to have it unpickled at once."""
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The version of Python that code is of."""
 
 SMALL: Final = 4096
 """Bytes below which a pickle is worth a remembered header: there is one a size, so they stay few."""
-
-REUSABLE: Final = 16 * 1024
-"""Bytes up to which a pickler is kept: clearing a memo costs what the largest object ever did."""
 
 
 class _Sink:
@@ -99,7 +97,9 @@ def new_engine(
     # The pickler hands bytes and bytearrays of 64 KiB or more to ``write`` as they are.
     machine = pickler(_Sink(chunks.append if watch is None else show), 5, buffer_callback=keep_in_band)
     machine.dispatch_table = table
-    return machine.dump, chunks, buffers, machine.clear_memo, machine.__sizeof__
+    # To clear a memo costs what the largest object ever did; another one costs what the next object will.
+    renew_memo = partial(machine.__setattr__, "memo", {})
+    return machine.dump, chunks, buffers, machine.clear_memo, renew_memo
 
 
 engines: list[Engine] = []
@@ -204,7 +204,7 @@ def load(frames: Sequence[memoryview], count: int, buffers: Iterable[memoryview]
     Exception
         Whatever pickle or a rebuild function raises.
     """
-    if count == 1 and not readonly and len(frames[0]) < _SHORT:
+    if count == 1 and not readonly and len(frames[0]) < SHORT:
         whole = frames[0].tobytes()
         if whole[:_OPENING] == opening(len(whole)) and whole[-1] == STOP:
             return pickle.loads(whole, buffers=buffers)

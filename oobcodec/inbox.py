@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import socket
-from threading import Lock
+from itertools import repeat
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from oobcodec.buffers import ALIGNMENT
+from oobcodec.codec import loads
+from oobcodec.context import RUNNING
+from oobcodec.decoder import loads_small
+from oobcodec.engine import STOP
 from oobcodec.errors import AuthenticationError, DecodeError, IntegrityError
 from oobcodec.limits import UNLIMITED
-from oobcodec.small import remember, taken
+from oobcodec.small import LEAD, LENGTHS, remember, taken
 from oobcodec.transfer import RECEIVED_AT_ONCE, RECEIVING, abandon, check, poison, receive, tell
 from oobcodec.wire import Receiver
 
@@ -45,7 +50,7 @@ class Inbox:
         Counts what has arrived.
     """
 
-    __slots__ = ("_ahead", "_limits", "_lock", "_peer", "_plain", "_receiver", "_session", "_sock", "_traffic")
+    __slots__ = ("_ahead", "_busy", "_limits", "_peer", "_plain", "_receiver", "_session", "_sock", "_traffic")
 
     def __init__(
         self, sock: socket.socket, peer: str, limits: Limits, session: Session | None, received: Traffic
@@ -55,10 +60,10 @@ class Inbox:
         self._limits = limits
         self._session = session
         self._traffic = received
-        self._ahead = _ReadAhead(sock)
+        self._ahead = _ReadAhead(sock, received)
         self._receiver = self._new_receiver(None)
         self._plain = limits is UNLIMITED and session is None
-        self._lock = Lock()
+        self._busy = False
 
     @property
     def waiting(self) -> bool:
@@ -75,42 +80,59 @@ class Inbox:
         allocate: Allocate | None = None,
     ) -> T:
         """Receive the next message, and return what `decode` makes of its frames."""
-        if self._lock.locked():
+        if self._busy:
             message = f"another thread is receiving from {self._peer}: one at a time"
             raise RuntimeError(message)
-        traffic = self._traffic
+        ahead, traffic = self._ahead, self._traffic
         number = traffic.messages + 1
         begun = False
+        # Not a lock, which costs more: neither another thread nor a signal handler runs before the next call.
+        self._busy = True
         try:
-            # By `with`, since no signal handler runs between taking a lock and holding it.
-            with self._lock:
-                check(self._sock, RECEIVING)
-                self._ahead.wait()
-                begun = True
+            check(self._sock, RECEIVING)
+            ahead.wait()
+            begun = True
+            if self._plain and decode is loads and progress is None and not RUNNING:
+                # Most messages, at half of the price: small ones of a known form that are here as a whole.
                 start = perf_counter()
-                frames: Any = self._taken() if self._plain and progress is None else None
-                if frames is None:
-                    receiver = self._receiver if allocate is None else self._new_receiver(allocate)
-                    frames = receive(self._sock, receiver, self._ahead.read, progress)
-                    traffic.count(frames)
-                    remember(frames)
-                arrived = perf_counter()
-                traffic.wire_seconds += arrived - start
-                traffic.copied_bytes = self._ahead.copied
-                obj = decode(frames)
-                traffic.coding_seconds += perf_counter() - arrived
+                memory, begin = ahead.memory, ahead.begin
+                nbytes = LENGTHS.get(memory[begin : begin + LEAD].tobytes())
+                if nbytes and begin + nbytes <= ahead.end and memory[begin + nbytes - 1] == STOP:
+                    ahead.begin = begin + nbytes
+                    traffic.messages += 1
+                    traffic.in_band_bytes += nbytes - ALIGNMENT
+                    traffic.copied_bytes += nbytes
+                    obj: T = loads_small(memory[begin + ALIGNMENT : begin + nbytes])
+                    traffic.coding_seconds += perf_counter() - start
+                    return obj
+            return self._receive(decode, progress, allocate)
         except BaseException as error:
             self._stop(error, number, begun=begun)
             raise
-        return obj
+        finally:
+            self._busy = False
 
-    def _taken(self) -> list[bytes] | None:
-        """Return the next message if it is a small one of a known form, and here."""
-        frames = self._ahead.take()
-        if frames is not None:
-            self._traffic.messages += 1
-            self._traffic.in_band_bytes += len(frames[1])
-        return frames
+    def _receive(
+        self, decode: Callable[[list[memoryview]], T], progress: Progress | None, allocate: Allocate | None
+    ) -> T:
+        ahead, traffic = self._ahead, self._traffic
+        start = perf_counter()
+        found = taken(ahead.memory, ahead.begin, ahead.end) if self._plain and progress is None else None
+        frames: Any
+        if found is None:
+            receiver = self._receiver if allocate is None else self._new_receiver(allocate)
+            frames = receive(self._sock, receiver, ahead.read, progress)
+            remember(frames)
+        else:
+            frames, stop = found
+            traffic.copied_bytes += stop - ahead.begin
+            ahead.begin = stop
+        traffic.count(frames)
+        arrived = perf_counter()
+        traffic.wire_seconds += arrived - start
+        obj = decode(frames)
+        traffic.coding_seconds += perf_counter() - arrived
+        return obj
 
     def _stop(self, error: BaseException, number: int, *, begun: bool) -> None:
         # What arrives is signed: whoever changes it is on the way of what leaves, too.
@@ -128,44 +150,36 @@ class Inbox:
 class _ReadAhead:
     """The bytes that arrive on a socket. Whatever interrupts it and wherever, none is lost unseen or comes twice."""
 
-    __slots__ = ("_begin", "_end", "_memory", "_recv_into", "copied")
+    __slots__ = ("_reads", "_recv_into", "_traffic", "begin", "end", "memory")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, traffic: Traffic) -> None:
+        self.memory = memoryview(bytearray(AHEAD))
+        self.begin = 0
+        self.end = 0
+        self._traffic = traffic
         self._recv_into = sock.recv_into
-        self._memory = memoryview(bytearray(AHEAD))
-        self._begin = 0
-        self._end: list[int] = []
-        self.copied = 0
+        self._reads = map(sock.recv_into, repeat(self.memory))
 
     @property
     def waiting(self) -> int:
         """Bytes that are here and were not read."""
-        return max(sum(self._end) - self._begin, 0)
+        return self.end - self.begin
 
     @property
     def lost(self) -> bool:
         """Whether a message has begun to arrive, and an interrupt has taken the count of its bytes with it."""
-        return not self._end and self._memory[0] != 0
+        return not self.end and self.memory[0] != 0
 
     def wait(self) -> None:
         """Wait until there are bytes to read, or the peer has closed the connection."""
-        if not self._end or self._begin >= self._end[0]:
-            self._memory[0] = 0  # no message begins with that
-            self._end.clear()
-            self._begin = 0
-            # What `extend` consumes cannot be interrupted by a signal handler between the call and its result, unless
-            # the call is one of Python, as that of a TLS socket is.
-            self._end.extend(map(self._recv_into, (self._memory,)))
-
-    def take(self) -> list[bytes] | None:
-        """Return the message that they begin with, if all of it is here and it is a small one of a known form."""
-        begin, (end,) = self._begin, self._end
-        found = taken(self._memory, begin, end)
-        if found is None:
-            return None
-        frames, self._begin = found
-        self.copied += self._begin - begin
-        return frames
+        if self.begin == self.end:
+            self.memory[0] = 0  # no message begins with that
+            self.begin = self.end = 0
+            # No signal handler runs between what a `for` calls and the record of its result, unless the call is one of
+            # Python, as that of a TLS socket is.
+            for nbytes in self._reads:
+                self.end = nbytes
+                break
 
     def read(self, target: memoryview) -> int:
         """Read into memory, and return the number of bytes: none where the peer has closed the connection."""
@@ -173,7 +187,7 @@ class _ReadAhead:
             return self._recv_into(target[:RECEIVED_AT_ONCE])
         self.wait()
         nbytes = min(len(target), self.waiting)
-        target[:nbytes] = self._memory[self._begin : self._begin + nbytes]
-        self._begin += nbytes
-        self.copied += nbytes
+        target[:nbytes] = self.memory[self.begin : self.begin + nbytes]
+        self.begin += nbytes
+        self._traffic.copied_bytes += nbytes
         return nbytes

@@ -8,39 +8,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from oobcodec.buffers import padding
-from oobcodec.engine import SMALL
-from oobcodec.header import PRELUDE_SIZE, encode_small
+from oobcodec.buffers import ALIGNMENT
+from oobcodec.engine import SMALL, opening
+from oobcodec.header import encode_small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oobcodec.buffers import Buffer
 
+LEAD: Final = ALIGNMENT + len(opening(0))
+"""Bytes up to what differs between two of them with pickles of one length."""
+
 _FRAMES: Final = 2
 
-_padded: Final[dict[bytes, bytes]] = {}
-"""``frames[0]`` with the zeros behind it."""
+HEADS: Final[dict[object, bytes]] = {}
+"""``frames[0]`` with the zeros behind it, which always is as long as the alignment, by the same without them."""
 
-_forms: Final[dict[bytes, tuple[bytes, bytes, int, int]]] = {}
-"""``frames[0]``, the same with the zeros behind it, the length of that, and of the packed message, by the prelude."""
+LENGTHS: Final[dict[bytes, int]] = {}
+"""The length of the packed message by what it begins with, if the pickle is one frame as `opening` says."""
+
+_forms: Final[dict[bytes, tuple[bytes, int]]] = {}
+"""``frames[0]``, and the length of the packed message, by what `HEADS` has of it."""
 
 
 def remember(frames: Sequence[Buffer]) -> None:
     """Remember what a message begins with, if it is one of these."""
     if len(frames) == _FRAMES and len(frames[1]) < SMALL:
-        first = bytes(frames[0])
+        first, size = bytes(frames[0]), len(frames[1])
         # What is remembered of a peer's are these alone: of others it could send any number.
-        if first == encode_small("pickle", None, (len(frames[1]),), 1, ()):
-            padded = first + bytes(padding(len(first)))
-            _padded[first] = padded
-            _forms[first[:PRELUDE_SIZE]] = first, padded, len(padded), len(padded) + len(frames[1])
-
-
-def packed(frames: Sequence[memoryview]) -> bytes | None:
-    """Return the packed form of a message, if it begins with what was remembered."""
-    padded = _padded.get(frames[0].tobytes()) if len(frames) == _FRAMES else None
-    return None if padded is None else padded + frames[1]
+        if first == encode_small("pickle", None, (size,), 1, ()):
+            head = first.ljust(ALIGNMENT, b"\0")
+            HEADS[first] = head
+            LENGTHS[head + opening(size)] = ALIGNMENT + size
+            _forms[head] = first, ALIGNMENT + size
 
 
 def taken(memory: memoryview, begin: int, end: int) -> tuple[list[bytes], int] | None:
@@ -48,11 +49,10 @@ def taken(memory: memoryview, begin: int, end: int) -> tuple[list[bytes], int] |
 
     That is, if it is one that was remembered, and ends before or at `end`.
     """
-    form = _forms.get(memory[begin : begin + PRELUDE_SIZE].tobytes())
+    stream = begin + ALIGNMENT
+    form = _forms.get(memory[begin:stream].tobytes())
     if form is None:
         return None
-    first, padded, size, nbytes = form
-    stream = begin + size
-    if begin + nbytes > end or memory[begin:stream].tobytes() != padded:
-        return None
-    return [first, memory[stream : begin + nbytes].tobytes()], begin + nbytes
+    first, nbytes = form
+    stop = begin + nbytes
+    return None if stop > end else ([first, memory[stream:stop].tobytes()], stop)

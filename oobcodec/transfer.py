@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -35,6 +36,9 @@ JOINED: Final = 64 * 1024
 
 PARTS: Final = 1024
 """Pieces that the system takes in one call: IOV_MAX of Linux, the BSDs and macOS."""
+
+MANY: Final = 128
+"""Pieces in one call above which it is cheaper as well."""
 
 SENT_AT_ONCE: Final = 1 << 20
 RECEIVED_AT_ONCE: Final = 256 * 1024
@@ -186,7 +190,7 @@ def send_pieces(sock: socket.socket, pieces: Sequence[memoryview], progress: Pro
     """Send whole messages that are in pieces already; errors are those of `send`."""
     total = sum(map(len, pieces))
     if total <= JOINED:
-        send_small(sock, b"".join(pieces))
+        Sender(sock).send(b"".join(pieces))
         if progress is not None:
             progress(total, total)
         return total
@@ -197,7 +201,7 @@ def send_pieces(sock: socket.socket, pieces: Sequence[memoryview], progress: Pro
     done = 0
     try:
         for batch in batches(pieces):
-            rest = batch
+            rest = [memoryview(b"".join(batch))] if len(batch) > MANY else batch
             while rest:
                 # What `extend` consumes cannot be interrupted by a signal handler between the call and the record of
                 # its result: either both have happened or neither has.
@@ -212,18 +216,34 @@ def send_pieces(sock: socket.socket, pieces: Sequence[memoryview], progress: Pro
     return total
 
 
-def send_small(sock: socket.socket, data: bytes) -> int:
-    """Send whole messages that are one small piece already; errors are those of `send`."""
-    check(sock, SENDING)
-    sent: list[int] = []
-    try:
-        sent.extend(map(sock.send, (data,)))
-        while sum(sent) < len(data):
-            sent.extend(map(sock.send, (data[sum(sent) :],)))
-    except BaseException as error:
-        _stopped(sock, sum(sent), len(data), error)
-        raise
-    return len(data)
+class Sender:
+    """Sends whole messages that are one small piece already, on one socket; errors are those of `send`."""
+
+    __slots__ = ("_rest", "_sends", "_sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._rest = [b""]
+        # Each step of it sends of what is in there: cheaper than an iterator for each piece.
+        self._sends = map(sock.send, map(self._rest.__getitem__, repeat(0)))
+
+    def send(self, data: bytes) -> int:
+        """Send a piece, and return its length."""
+        check(self._sock, SENDING)
+        sent = 0
+        self._rest[0] = data
+        try:
+            # No signal handler runs between what a `for` calls and the record of its result: either both have happened
+            # or neither has.
+            for nbytes in self._sends:  # pragma: no branch  # it has no end
+                sent += nbytes
+                if sent >= len(data):
+                    break
+                self._rest[0] = data[sent:]
+        except BaseException as error:
+            _stopped(self._sock, sent, len(data), error)
+            raise
+        return sent
 
 
 def _is_exact(sock: socket.socket) -> bool:
@@ -339,18 +359,20 @@ def tell(error: BaseException, where: str) -> None:
 
 
 def batches(pieces: Sequence[memoryview]) -> Iterator[list[memoryview]]:
-    """Group the pieces of a message into what one call should send, splitting the large ones."""
+    """Group the pieces of a message, of which none is empty, into what one call should send: large ones are split."""
     batch: list[memoryview] = []
     room = SENT_AT_ONCE
     for piece in pieces:
         rest = piece
-        while rest:
-            batch.append(rest[:room])
+        while len(rest) > room:
+            yield [*batch, rest[:room]]
             rest = rest[room:]
-            room -= len(batch[-1])
-            if not room or len(batch) == PARTS:
-                yield batch
-                batch, room = [], SENT_AT_ONCE
+            batch, room = [], SENT_AT_ONCE
+        batch.append(rest)
+        room -= len(rest)
+        if not room or len(batch) == PARTS:
+            yield batch
+            batch, room = [], SENT_AT_ONCE
     if batch:
         yield batch
 

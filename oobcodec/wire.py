@@ -35,7 +35,7 @@ SMALL_MESSAGE: Final = 64 * 1024
 ARENA: Final = 1 << 20
 """Bytes up to which consecutive small frames share memory; also how far the memory for a header runs ahead of it."""
 
-_ZEROS = memoryview(bytes(ALIGNMENT))
+_GAPS: Final = [memoryview(bytes(length)) for length in range(ALIGNMENT)]
 
 
 def parts(frames: Sequence[Buffer]) -> list[memoryview]:
@@ -60,12 +60,13 @@ def parts(frames: Sequence[Buffer]) -> list[memoryview]:
     end = 0
     for frame in frames:
         view = flat(frame)
-        gap = padding(end)
+        size = len(view)
+        gap = -end % ALIGNMENT
         if gap:
-            pieces.append(_ZEROS[:gap])
-        if view.nbytes:
+            pieces.append(_GAPS[gap])
+        if size:
             pieces.append(view)
-        end += gap + view.nbytes
+        end += gap + size
     declared = decode_prelude(pieces[0] if pieces else b"").packed_length
     if declared != end:
         message = f"the frames pack into {end} bytes, the prelude says {declared}: they are not one whole message"
@@ -339,6 +340,9 @@ def _memory(index: int, nbytes: int) -> memoryview:
 
 def _settle(arrived: Sequence[memoryview], frames: list[memoryview], header: Header, allocate: Allocate | None) -> None:
     """Add frames that have arrived to those before them, where the caller wants them."""
+    if allocate is None:
+        frames.extend(arrived)
+        return
     for frame in arrived:
         own = _callers(frame.nbytes, frames, header, allocate)
         if own is not None:

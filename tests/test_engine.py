@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 
 import oobcodec
 from oobcodec import engine
-from oobcodec.engine import IN_BAND, REUSABLE, SEGMENT, engines
+from oobcodec.engine import IN_BAND, SEGMENT, engines
 from oobcodec.errors import DecodeError, EncodeError
 
 KIB = 1024
@@ -504,18 +504,20 @@ def test_engine_is_used_again():
     for obj in ([1], [Plain(a=1)], [np.arange(1000)], {"a": "b"}):
         oobcodec.dumps(obj)
     assert [one is other for one, other in zip(before, engines, strict=True)] == [True] * len(before)
-    for _, chunks, buffers, _, size in engines:
+    for _, chunks, buffers, _, _ in engines:
         assert chunks == buffers == []
-        assert size() <= REUSABLE
 
 
 @pytest.mark.parametrize("make", [lambda: list(map(str, range(10_000))), lambda: [Plain(a=i) for i in range(5000)]])
-def test_engine_with_a_large_memo_is_dropped(make):
+def test_engine_does_not_keep_a_large_memo(make):
     engines.clear()
-    oobcodec.dumps(make())
-    assert engines == []
-    oobcodec.dumps([1])
-    assert len(engines) == 1
+    obj = make()
+    before = sys.getrefcount(obj[-1])
+    oobcodec.dumps(obj)
+    after = sys.getrefcount(obj[-1])
+    assert after == before
+    ((dump, *_),) = engines
+    assert sys.getsizeof(dump.__self__) < 1000
 
 
 def test_engine_of_a_failure_is_dropped():

@@ -4,6 +4,7 @@ import socket
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -206,6 +207,54 @@ def test_a_bit_in_front_of_a_known_form_is_seen(peer, inbox, position):
             inbox.receive(loads)
 
 
+@pytest.mark.parametrize("obj", [None, True, 46, -1, (), "", [], [46], {"a": "."}, ["x" * 5000]], ids=str)
+def test_pickles_of_any_length_arrive_again_and_again(peer, inbox, obj):
+    peer.sendall(message(obj) * 3)
+    assert [inbox.receive(loads) for _ in range(3)] == [obj] * 3
+
+
+def outcome(load, *arguments):
+    try:
+        return load(*arguments)
+    except DecodeError as error:
+        return str(error).partition("message 2: ")[2] or str(error)
+
+
+def test_pickles_are_held_against_their_frames(ends):
+    peer, sock = ends
+    obj = [1, 2, 3]
+    data = message(obj)
+    for position in [*range(64 * 8, 75 * 8), *range(8 * len(data) - 8, 8 * len(data))]:
+        damaged = bytearray(data)
+        damaged[position // 8] ^= 1 << position % 8
+        inbox = inbox_of(sock)
+        peer.sendall(data + damaged)
+        assert inbox.receive(loads) == obj
+        assert outcome(inbox.receive, loads) == outcome(loads, bytes(damaged))
+
+
+class Arriving:
+    """Is rebuilt as what arrives on an inbox."""
+
+    inboxes: ClassVar = []
+
+    def __reduce__(self):
+        return arrival, ()
+
+
+def arrival():
+    return Arriving.inboxes[0].receive(loads)
+
+
+def test_options_of_a_running_loads_are_not_those_of_a_message(peer, inbox, monkeypatch):
+    monkeypatch.setattr(Arriving, "inboxes", [inbox])
+    peer.sendall(message([np.arange(3)]) * 2)
+    (array,) = inbox.receive(loads)
+    assert array.flags.writeable
+    (array,) = loads(dumps(Arriving()), writable=False)
+    assert array.flags.writeable
+
+
 def test_known_forms_do_not_pass_for_signed_messages(ends):
     peer, sock = ends
     inbox = inbox_of(sock, session=Session(KEYS, *NONCES))
@@ -311,7 +360,7 @@ def test_damage_poisons_both_directions(ends):
 
 def test_one_thread_at_a_time(peer, inbox, pool):
     waiting = pool.submit(inbox.receive, loads)
-    while not inbox._lock.locked():
+    while not inbox._busy:
         time.sleep(0.001)
     with pytest.raises(RuntimeError, match="another thread is receiving from the peer: one at a time"):
         inbox.receive(loads)

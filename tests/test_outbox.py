@@ -232,7 +232,7 @@ def test_a_closed_socket_is_an_os_error(both, ends):
 
 def test_one_thread_at_a_time(outbox, ends, pool):
     sending = pool.submit(outbox.send, np.zeros(LARGE, "u1"))
-    while not outbox._lock.locked():
+    while not outbox._busy:
         time.sleep(0.001)
     for send in (outbox.send, outbox.send_frames, outbox.send_many):
         with pytest.raises(RuntimeError, match="another thread is sending to the peer: one at a time"):

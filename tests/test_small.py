@@ -1,3 +1,4 @@
+import pickle
 import socket
 import struct
 
@@ -11,15 +12,15 @@ from oobcodec.codec import dumps, loads
 from oobcodec.engine import SMALL
 from oobcodec.header import PRELUDE_SIZE
 from oobcodec.packed import pack
-from oobcodec.small import packed, remember, taken
+from oobcodec.small import HEADS, LEAD, LENGTHS, remember, taken
 
 KEYS = Keyring({"first": bytes(range(32))}, sign_with="first")
 
 
 @pytest.fixture(autouse=True)
-def _no_memory(monkeypatch):
-    monkeypatch.setattr(small, "_padded", {})
-    monkeypatch.setattr(small, "_forms", {})
+def _no_memory():
+    for memory in (HEADS, LENGTHS, small._forms):
+        memory.clear()
 
 
 def known(obj):
@@ -32,18 +33,29 @@ def known(obj):
 @pytest.mark.parametrize(
     "obj", [None, {"a": 1}, ["x" * 1000], [bytes(3000)], np.arange(100)], ids=lambda obj: str(obj)[:9]
 )
-def test_the_packed_form_is_that_of_all_messages(obj):
+def test_what_is_known_is_in_front_of_the_pickle(obj):
     frames = dumps(obj)
-    assert packed(frames) is None
+    assert bytes(frames[0]) not in HEADS
     remember(frames)
-    assert packed(frames) == pack(frames)
+    assert HEADS[frames[0].obj] + frames[1] == pack(frames)
+
+
+@pytest.mark.parametrize("obj", [None, 46, {"a": 1}, ["x" * 1000]], ids=lambda obj: str(obj)[:9])
+def test_a_length_is_known_by_the_beginning_of_a_message_of_one_pickle_frame(obj):
+    frames, memory = known(obj)
+    framed = frames[1][2:3] == pickle.FRAME
+    assert LENGTHS.get(bytes(memory[:LEAD])) == (len(memory) if framed else None)
+    for position in range(8 * LEAD):
+        damaged = bytearray(memory[:LEAD].tobytes().ljust(LEAD, b"?"))
+        damaged[position // 8] ^= 1 << position % 8
+        assert bytes(damaged) not in LENGTHS
 
 
 def test_what_is_known_of_one_message_goes_for_all_of_its_length():
     known([1, 2, 3])
     frames = dumps([4, 5, 6])
-    assert packed(frames) == pack(frames)
-    assert packed(dumps([4, 5, 1000])) is None
+    assert HEADS[frames[0].obj] + frames[1] == pack(frames)
+    assert dumps([4, 5, 1000])[0].obj not in HEADS
 
 
 def test_a_message_is_taken_where_it_lies():
@@ -122,21 +134,21 @@ def not_minimal(stream):
 def test_other_messages_are_not_remembered(frames):
     # Of these, a peer can make any number.
     remember(frames)
-    assert not small._padded
+    assert not HEADS
+    assert not LENGTHS
     assert not small._forms
 
 
 def test_a_form_that_is_made_without_oobcodec_is_the_same():
     remember(claims(STREAM))
-    frames = dumps([1, 2, 3])
-    assert packed(frames) == pack(frames)
+    assert dumps([1, 2, 3])[0].obj in HEADS
 
 
 def test_there_is_one_form_a_length():
     for length in range(SMALL + 100):
         remember(dumps([bytes(length)]))
         remember(dumps([b"x" * length]))
-    assert len(small._padded) == len(small._forms)
+    assert len(HEADS) == len(LENGTHS) == len(small._forms)
     assert SMALL - 100 < len(small._forms) < SMALL
 
 
@@ -144,7 +156,7 @@ def test_it_is_remembered_over_a_socket_as_well():
     here, there = socket.socketpair()
     with here, there:
         frames, memory = known({"a": 1})
-        here.sendall(packed(frames))
+        here.sendall(HEADS[frames[0].obj] + frames[1])
         got = there.recv(1000)
         assert got == memory
         assert loads(taken(memoryview(got), 0, len(got))[0]) == {"a": 1}
