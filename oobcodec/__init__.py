@@ -25,12 +25,11 @@ from oobcodec.errors import (
     StoreFullError,
     TruncatedError,
 )
+from oobcodec.frame_codecs import FrameCodec
 from oobcodec.limits import Limits
 from oobcodec.packed import pack, pack_into, packed_size, unpack
 from oobcodec.policy import TRUSTED, Policy
 from oobcodec.registry import (
-    FrameCodec,
-    Serializer,
     register_codec,
     register_reducer,
     register_serializer,
@@ -44,6 +43,7 @@ from oobcodec.registry import (
     unregister_serializer,
     unregister_type,
 )
+from oobcodec.serializers import Serializer
 
 if TYPE_CHECKING:
     from oobcodec import aio, sockets

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from oobcodec.errors import DecodeError, PolicyError
 from oobcodec.limits import FOR_DATA, SIGNED, UNLIMITED
 from oobcodec.names import TAKERS, VALUES, WHERE, Name
-from oobcodec.registry import BUILT_IN
+from oobcodec.plugins import TAG
+from oobcodec.serializers import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["DATA", "TRUSTED", "Name", "Policy"]
 
 _GLOBAL: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-_TAG: Final = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)+", re.ASCII)
 # What runs code, reads files or reaches anything else, by module, and of some modules by name.
 _GADGET_MODULES: Final = frozenset(
     """
@@ -127,7 +127,7 @@ class Policy:
         names = []
         for each in what:
             name = f"{each.__module__}:{each.__qualname__}" if isinstance(each, type) else each
-            if not isinstance(name, str) or not (_GLOBAL.fullmatch(name) or _TAG.fullmatch(name)):
+            if not isinstance(name, str) or not (_GLOBAL.fullmatch(name) or TAG.fullmatch(name)):
                 message = f"{name!r} is no class, and neither 'package.module:name' nor a tag 'package.name'"
                 raise ValueError(message)
             if ":" in name and _is_gadget(Name(*name.split(":"))):

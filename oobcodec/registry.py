@@ -10,47 +10,22 @@ from __future__ import annotations
 import copyreg
 import re
 import sys
-import threading
-from functools import partial
-from importlib import import_module
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from oobcodec.errors import DecodeError, RegistryError
+from oobcodec.frame_codecs import FrameCodecs
+from oobcodec.plugins import OWN, check_tag, unknown
+from oobcodec.serializers import Serializers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pickle import PickleBuffer
 
-    from oobcodec.buffers import Buffer
-
     Reduce: TypeAlias = Callable[[Any], str | tuple[Any, ...]]
     BufferCall: TypeAlias = tuple[Callable[..., Any], PickleBuffer, tuple[Any, ...]]
 
-ENTRY_POINTS: Final = "oobcodec.reducers"
-"""Entry-point group: the name is a library's top-level module, the value a function that registers what it needs."""
-
-BUILT_IN: Final = ("bytes", "str", "pickle", "cloudpickle")
-"""Tags of the serializers that are always there, in the order in which they are tried."""
-
-# The modules with a function ``register``, by the library that they are for.
-_OWN: Final = {
-    "builtins": ["oobcodec.reducers.stdlib"],
-    "jax": ["oobcodec.reducers.jax"],
-    "jaxlib": ["oobcodec.reducers.jax"],
-    "keras": ["oobcodec.reducers.keras"],
-    "numpy": ["oobcodec.reducers.numpy", "oobcodec.reducers.numpy_masked", "oobcodec.reducers.numpy_scalars"],
-    "pandas": ["oobcodec.reducers.pandas"],
-    "polars": ["oobcodec.reducers.polars"],
-    "pyarrow": ["oobcodec.reducers.arrow"],
-    "scipy": ["oobcodec.reducers.scipy"],
-    "scipy.interpolate": ["oobcodec.reducers.scipy_interpolate"],
-    "tensorflow": ["oobcodec.reducers.tensorflow"],
-    "torch": ["oobcodec.reducers.torch"],
-    "xarray": ["oobcodec.reducers.xarray"],
-}
 _CLASS_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-_TAG = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)+", re.ASCII)
 # ``object`` reduces through these; a class that replaces one wants to be asked itself.
 _HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
 reduce_by_itself = methodcaller("__reduce_ex__", 5)
@@ -60,45 +35,6 @@ def reduce_by_copyreg(obj: Any) -> str | tuple[Any, ...]:
     """Take an object apart as `copyreg` says for its class."""
     # Looked up at every call: an entry may be replaced or withdrawn.
     return copyreg.dispatch_table.get(type(obj), reduce_by_itself)(obj)
-
-
-class Serializer(Protocol):
-    """Turns a whole top-level object into buffers, in a format of its own.
-
-    Attributes
-    ----------
-    tag : str
-        Travels in the header and finds the serializer again: ``"package.name"``, after the package that registers it.
-    """
-
-    tag: str
-
-    def supports(self, obj: Any, /) -> bool:
-        """Tell whether this serializer wants `obj`."""
-
-    def dumps(self, obj: Any, /) -> tuple[Any, Sequence[Buffer]]:
-        """Return what msgpack can carry of `obj`, and contiguous buffers with the rest."""
-
-    def loads(self, meta: Any, buffers: list[memoryview], /) -> Any:
-        """Rebuild the object from what `dumps` returned; lists in `meta` are tuples now."""
-
-
-class FrameCodec(Protocol):
-    """Compresses single frames.
-
-    Attributes
-    ----------
-    tag : str
-        Travels in the header and finds the codec again: ``"package.name"``, after the package that registers it.
-    """
-
-    tag: str
-
-    def compress(self, frame: memoryview, itemsize: int, /) -> Buffer | None:
-        """Return what is to travel of a frame of elements of `itemsize` bytes; or None if that does not pay."""
-
-    def decompress(self, frame: memoryview, memory: memoryview, /) -> object:
-        """Write into all of `memory`, which is as long as the frame was, what `compress` was given."""
 
 
 class Reducer(NamedTuple):
@@ -138,18 +74,16 @@ class Table(dict[type, "Reduce"]):
         return reduce
 
 
-class Registry:
-    """The reducers, tagged types and serializers that a process knows.
+class Registry(Serializers, FrameCodecs):
+    """The reducers and tagged types that a process knows, with its serializers and codecs of frames.
 
     The functions of this module are the methods of the one registry that the codec uses.
     """
 
-    def __init__(self, own: Mapping[str, Sequence[str]] = _OWN) -> None:
+    def __init__(self, own: Mapping[str, Sequence[str]] = OWN) -> None:
+        super().__init__(own)
         self.table = Table(self)
         self.version = 0
-        self.serializers: tuple[Serializer, ...] = ()
-        """Registered ones, in the order in which they are tried, before the built-in ones."""
-        self._codecs: dict[str, FrameCodec] = {}
         self.frozen: dict[Callable[..., Any], Callable[..., Any]] = {}
         """What to call instead of a rebuild function when everything is to be read-only."""
         self.alone: dict[type, Any] = {bytes: None, str: None}
@@ -158,11 +92,6 @@ class Registry:
         self._pending: dict[str, Reducer] = {}
         self._copyreg = set(copyreg.dispatch_table)
         self._newest = next(reversed(copyreg.dispatch_table), None)
-        self._lock = threading.RLock()
-        self._plugins: dict[str, list[Callable[[], Callable[[], object]]]] = {
-            library: [partial(_register_of, module) for module in modules] for library, modules in own.items()
-        }
-        self._scanned = False
         self._provided: dict[type, Reducer] = {}
         self._registered: dict[type, Reducer] = {}
         self._types: dict[str, TaggedType] = {}
@@ -291,7 +220,7 @@ class Registry:
             The tag is malformed, `cls` is no class, or the class or the tag is registered otherwise; or `encode` or
             `decode` cannot be called.
         """
-        _check_tag(tag)
+        check_tag(tag)
         if not isinstance(cls, type):
             message = f"{cls!r} is not a class"
             raise RegistryError(message)
@@ -341,138 +270,8 @@ class Registry:
             self._plug_in(tag.partition(".")[0])
         entry = self._types.get(tag)
         if entry is None:
-            raise DecodeError(_unknown("type", tag))
+            raise DecodeError(unknown("type", tag))
         return entry.decode
-
-    # Whole-message serializers
-
-    def register_serializer(self, serializer: Serializer, *, before: str | None = None, replace: bool = False) -> None:
-        """Let a serializer take whole top-level objects, before the built-in ones and those registered earlier.
-
-        Parameters
-        ----------
-        serializer
-            Its `supports` is called for every top-level object, so it should be quick.
-        before
-            Tag of the registered serializer to precede directly, instead of all of them. The tag of a built-in one
-            stands for the end: all other registered ones come first.
-        replace
-            Take the place of another serializer with the same tag.
-
-        Raises
-        ------
-        RegistryError
-            The tag is malformed or taken, or `before` is not registered.
-        """
-        tag = serializer.tag
-        _check_tag(tag)
-        with self._lock:
-            known = next((other for other in self.serializers if other.tag == tag), None)
-            if known is serializer and before is None:
-                return
-            if known not in (None, serializer) and not replace:
-                message = f"the tag {tag!r} has a serializer already: replace=True takes its place"
-                raise RegistryError(message)
-            others = [other for other in self.serializers if other.tag != tag]
-            tags = [other.tag for other in others]
-            place = 0 if known is None else self.serializers.index(known)
-            if before is not None and before not in (*tags, *BUILT_IN):
-                message = f"before={before!r} is not the tag of a serializer: {[*tags, *BUILT_IN]}"
-                raise RegistryError(message)
-            others.insert(place if before is None else [*tags, before].index(before), serializer)
-            self.serializers = tuple(others)
-
-    def unregister_serializer(self, tag: str) -> None:
-        """Undo `register_serializer`.
-
-        Raises
-        ------
-        RegistryError
-            No serializer is registered under the tag.
-        """
-        with self._lock:
-            others = tuple(other for other in self.serializers if other.tag != tag)
-            if len(others) == len(self.serializers):
-                message = f"no serializer is registered under the tag {tag!r}"
-                raise RegistryError(message)
-            self.serializers = others
-
-    def registered_serializers(self) -> tuple[str, ...]:
-        """Return the tags of all serializers in the order in which they are tried, the built-in ones included."""
-        return (*(serializer.tag for serializer in self.serializers), *BUILT_IN)
-
-    def serializer(self, tag: str) -> Serializer:
-        """Return the registered serializer of `tag`, asking the entry points if need be.
-
-        Raises
-        ------
-        DecodeError
-            Nobody registered the tag.
-        """
-        if all(serializer.tag != tag for serializer in self.serializers):
-            self._plug_in(tag.partition(".")[0])
-        for serializer in self.serializers:
-            if serializer.tag == tag:
-                return serializer
-        raise DecodeError(_unknown("serializer", tag))
-
-    # Codecs of frames
-
-    def register_codec(self, codec: FrameCodec, *, replace: bool = False) -> None:
-        """Let a codec compress frames, where ``compression=`` asks for its tag.
-
-        Parameters
-        ----------
-        codec
-            It is called for one frame after the other, perhaps from several threads.
-        replace
-            Take the place of another codec with the same tag.
-
-        Raises
-        ------
-        RegistryError
-            The tag is malformed or taken.
-        """
-        tag = codec.tag
-        _check_tag(tag)
-        with self._lock:
-            if self._codecs.get(tag, codec) is not codec and not replace:
-                message = f"the tag {tag!r} has a codec already: replace=True takes its place"
-                raise RegistryError(message)
-            self._codecs[tag] = codec
-
-    def unregister_codec(self, tag: str) -> None:
-        """Undo `register_codec`.
-
-        Raises
-        ------
-        RegistryError
-            No codec is registered under the tag.
-        """
-        with self._lock:
-            if self._codecs.pop(tag, None) is None:
-                message = f"no codec is registered under the tag {tag!r}"
-                raise RegistryError(message)
-
-    def registered_codecs(self) -> tuple[str, ...]:
-        """Return the tags of the registered codecs."""
-        with self._lock:
-            return tuple(self._codecs)
-
-    def codec(self, tag: str) -> FrameCodec:
-        """Return the registered codec of `tag`, asking the entry points if need be.
-
-        Raises
-        ------
-        DecodeError
-            Nobody registered the tag.
-        """
-        if tag not in self._codecs:
-            self._plug_in(tag.partition(".")[0])
-        codec = self._codecs.get(tag)
-        if codec is None:
-            raise DecodeError(_unknown("codec", tag))
-        return codec
 
     # Look-up
 
@@ -529,21 +328,6 @@ class Registry:
             found = getattr(found, part, None)
         return found if isinstance(found, type) else target
 
-    def _plug_in(self, library: str) -> None:
-        """Call what the entry points, and oobcodec itself, have for a library; never again once that succeeded."""
-        if not self._scanned:
-            # Not at import: importlib.metadata alone takes 30 ms.
-            from importlib.metadata import entry_points  # noqa: PLC0415
-
-            with self._lock:
-                for entry_point in () if self._scanned else entry_points(group=ENTRY_POINTS):
-                    self._plugins.setdefault(entry_point.name, []).append(entry_point.load)
-                self._scanned = True
-        # Without the lock, for this imports: two threads may both do it, to the same effect.
-        for load in self._plugins.get(library, ()):
-            load()()
-        self._plugins.pop(library, None)
-
     def remember(self, cls: type, reduce: Reduce, version: int) -> None:
         """Put into the table what was found, unless the registry has changed since."""
         with self._lock:
@@ -560,27 +344,11 @@ def rebuild_tagged(tag: str, data: Any) -> Any:
     return DEFAULT.decoder(tag)(data)
 
 
-def _register_of(module: str) -> Callable[[], object]:
-    register: Callable[[], object] = import_module(module).register
-    return register
-
-
-def _check_tag(tag: object) -> None:
-    if not isinstance(tag, str) or not _TAG.fullmatch(tag):
-        message = f"the tag {tag!r} is not 'package.name', after the package that registers it"
-        raise RegistryError(message)
-
-
 def _check_callable(**functions: object) -> None:
     for name, function in functions.items():
         if not callable(function):
             message = f"{name}={function!r} cannot be called"
             raise RegistryError(message)
-
-
-def _unknown(kind: str, tag: str) -> str:
-    package = tag.partition(".")[0]
-    return f"the {kind} tag {tag!r} is unknown here: install and import {package!r}, which registers it"
 
 
 def _name(cls: type | str) -> str:

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from helpers import forgotten_modules, head, roundtrip, run_python, write_module
+from helpers import forgotten_modules, roundtrip, write_module
 
 import oobcodec
 from oobcodec import registry
@@ -50,13 +50,12 @@ def _undo():
     """Leave the registry and copyreg as they were."""
     kept = ("_pending", "_registered", "_provided", "_types", "_plugins")
     before = {name: dict(getattr(DEFAULT, name)) for name in kept}
-    serializers, dispatch_table = DEFAULT.serializers, dict(copyreg.dispatch_table)
+    dispatch_table = dict(copyreg.dispatch_table)
     yield
     for name, old in before.items():
         current = getattr(DEFAULT, name)
         current.clear()
         current.update(old)
-    DEFAULT.serializers = serializers
     copyreg.dispatch_table.clear()
     copyreg.dispatch_table.update(dispatch_table)
     DEFAULT._forget()
@@ -381,265 +380,12 @@ def test_unregistered_type_travels_as_before_and_its_tag_is_unknown():
         oobcodec.unregister_type("tests.color")
 
 
-# Whole-message serializers
-
-
-class Pair(tuple):
-    __slots__ = ()
-
-
-class Pairs:
-    def __init__(self, tag="tests.pairs"):
-        self.tag = tag
-
-    def supports(self, obj):
-        return type(obj) is Pair
-
-    def dumps(self, obj):
-        return {"by": self.tag, "n": [1, "é", b"\xff"]}, [obj[0], memoryview(obj[1])[::1], b""]
-
-    def loads(self, meta, buffers):
-        by = meta.pop("by")
-        return by, meta["n"], [bytes(buffer) for buffer in buffers], [buffer.readonly for buffer in buffers]
-
-
-def test_serializer_takes_the_top_level_object_with_meta_and_buffers():
-    oobcodec.register_serializer(Pairs())
-    assert oobcodec.registered_serializers() == ("tests.pairs", "bytes", "str", "pickle", "cloudpickle")
-    data = bytearray(b"abc")
-    frames = oobcodec.dumps(Pair([data, b"x" * 2000]))
-    assert head(frames).tag == "tests.pairs"
-    assert len(frames) == 4
-    frames[1][0] = ord("A")
-    assert data == b"Abc"
-    data[0] = ord("a")
-    # Twice: what it does to its meta is its own.
-    for _ in range(2):
-        result = oobcodec.loads(frames)
-        assert result == ("tests.pairs", (1, "é", b"\xff"), [b"abc", b"x" * 2000, b""], [False, True, True])
-    assert head(oobcodec.dumps([Pair([b"", b""])])).tag == "pickle"
-
-
-def test_serializer_may_take_bytes_and_text():
-    class Texts(Pairs):
-        def supports(self, obj):
-            return type(obj) in (bytes, str)
-
-        def dumps(self, obj):
-            return obj[:1], []
-
-        def loads(self, meta, buffers):
-            return meta, buffers
-
-    oobcodec.register_serializer(Texts())
-    assert roundtrip("xyz") == ("x", [])
-    assert roundtrip(b"xyz") == (b"x", [])
-    oobcodec.unregister_serializer("tests.pairs")
-    assert roundtrip("xyz") == "xyz"
-
-
-def test_order_of_serializers():
-    for tag in ("tests.a", "tests.b", "tests.c"):
-        oobcodec.register_serializer(Pairs(tag))
-    assert oobcodec.registered_serializers()[:3] == ("tests.c", "tests.b", "tests.a")
-    oobcodec.register_serializer(Pairs("tests.d"), before="tests.a")
-    assert oobcodec.registered_serializers()[:4] == ("tests.c", "tests.b", "tests.d", "tests.a")
-    assert roundtrip(Pair([b"", b""]))[0] == "tests.c"
-    oobcodec.unregister_serializer("tests.c")
-    assert roundtrip(Pair([b"", b""]))[0] == "tests.b"
-
-
-def test_serializer_registered_twice():
-    first = Pairs()
-    oobcodec.register_serializer(first)
-    oobcodec.register_serializer(Pairs("tests.b"))
-    oobcodec.register_serializer(first)
-    assert oobcodec.registered_serializers()[:2] == ("tests.b", "tests.pairs")
-    oobcodec.register_serializer(first, before="tests.b")
-    assert oobcodec.registered_serializers()[:2] == ("tests.pairs", "tests.b")
-    with pytest.raises(RegistryError, match=r"the tag 'tests.pairs' has a serializer already: replace=True"):
-        oobcodec.register_serializer(Pairs())
-    second = Pairs()
-    oobcodec.register_serializer(second, replace=True)
-    assert DEFAULT.serializer("tests.pairs") is second
-    assert len(DEFAULT.serializers) == 2
-
-
 def test_type_whose_reducer_is_gone_is_unregistered_all_the_same():
     cls = type("Gone", (), {})
     oobcodec.register_type(cls, "tests.gone", vars, dict)
     oobcodec.unregister_reducer(cls)
     oobcodec.unregister_type("tests.gone")
     assert "tests.gone" not in oobcodec.registered_types()
-
-
-def test_replaced_serializer_keeps_its_place():
-    for tag in ("tests.a", "tests.b", "tests.c"):
-        oobcodec.register_serializer(Pairs(tag))
-    oobcodec.register_serializer(Pairs("tests.b"), replace=True)
-    assert oobcodec.registered_serializers()[:3] == ("tests.c", "tests.b", "tests.a")
-
-
-def test_serializer_before_a_built_in_one_is_tried_last():
-    for tag in ("tests.a", "tests.b"):
-        oobcodec.register_serializer(Pairs(tag))
-    oobcodec.register_serializer(Pairs("tests.last"), before="pickle")
-    assert oobcodec.registered_serializers()[:4] == ("tests.b", "tests.a", "tests.last", "bytes")
-    assert DEFAULT.serializer("tests.last").tag == "tests.last"
-
-
-@pytest.mark.parametrize("before", ["tests.none", "tests.pairs", ""])
-def test_before_what_is_not_registered(before):
-    with pytest.raises(RegistryError, match=rf"before='{before}' is not the tag of a serializer: \['bytes', .*\]"):
-        oobcodec.register_serializer(Pairs(), before=before)
-    assert DEFAULT.serializers == ()
-
-
-@pytest.mark.parametrize("tag", ["pickle", "bytes", "x", None])
-def test_malformed_serializer_tag(tag):
-    with pytest.raises(RegistryError, match=rf"the tag {tag!r} is not 'package.name'"):
-        oobcodec.register_serializer(Pairs(tag))
-
-
-def test_unknown_serializer():
-    oobcodec.register_serializer(Pairs())
-    frames = oobcodec.dumps(Pair([b"", b""]))
-    oobcodec.unregister_serializer("tests.pairs")
-    with pytest.raises(RegistryError, match=r"no serializer is registered under the tag 'tests.pairs'"):
-        oobcodec.unregister_serializer("tests.pairs")
-    with pytest.raises(
-        DecodeError, match=r"the serializer tag 'tests.pairs' is unknown here: install and import 'tests'"
-    ):
-        oobcodec.loads(frames)
-
-
-# Plug-ins
-
-PLUGIN = """
-    import oobcodec
-
-    CALLS = []
-
-    class Whole:
-        tag = "shelf.whole"
-
-        def supports(self, obj):
-            return type(obj).__name__ == "Novel"
-
-        def dumps(self, obj):
-            return 7, []
-
-        def loads(self, meta, buffers):
-            return "whole", meta
-
-    def register():
-        CALLS.append(1)
-        oobcodec.register_reducer("shelf:Book", lambda _: (str, ("plugged in",)), replace=True)
-        oobcodec.register_type(Whole, "shelf.type", str, lambda data: ("type", data))
-        oobcodec.register_serializer(Whole(), replace=True)
-"""
-
-CHECK = """
-    import sys
-    import oobcodec
-    from oobcodec.header import encode
-
-    class Other: pass
-
-    def plugged_in():
-        return len(sys.modules["shelf_plugin"].CALLS) if "shelf_plugin" in sys.modules else 0
-
-    assert "importlib.metadata" not in sys.modules
-    oobcodec.loads(oobcodec.dumps(Other()))
-    assert plugged_in() == 0
-"""
-
-
-@pytest.fixture
-def plugin(tmp_path):
-    """Return a folder with an installed distribution that has an entry point."""
-    write_module(tmp_path, "shelf", "class Book: pass\nclass Novel(Book): pass")
-    write_module(tmp_path, "shelf_plugin", PLUGIN)
-    info = tmp_path / "shelf_plugin-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[oobcodec.reducers]\nshelf = shelf_plugin:register\n")
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        'import shelf; assert oobcodec.loads(oobcodec.dumps([shelf.Book()])) == ["plugged in"]',
-        'import shelf; assert oobcodec.loads(oobcodec.dumps(shelf.Novel())) == ("whole", 7)',
-        'assert oobcodec.loads([encode("shelf.whole", 5, (), 0, ())]) == ("whole", 5)',
-        'from oobcodec.registry import DEFAULT; assert DEFAULT.decoder("shelf.type")(5) == ("type", 5)',
-    ],
-)
-def test_entry_point_is_loaded_when_its_library_is_needed(plugin, use):
-    again = "import shelf; oobcodec.dumps([shelf.Book(), shelf.Novel()])\n    assert plugged_in() == 1"
-    run_python(f"import sys; sys.path.insert(0, {str(plugin)!r})\n" + _dedented(f"{CHECK}\n    {use}\n    {again}"))
-
-
-def _dedented(code):
-    return "\n".join(line[4:] for line in code.splitlines())
-
-
-def test_plugin_that_fails_is_tried_again(on_path):
-    write_module(
-        on_path,
-        "shelf",
-        """
-        class Book: pass
-        ready = False
-        def register():
-            if not ready:
-                raise RuntimeError("not yet")
-        """,
-    )
-    local = Registry({"shelf": ["shelf"]})
-    import shelf
-
-    with pytest.raises(RuntimeError, match="not yet"):
-        local.exact(shelf.Book)
-    shelf.ready = True
-    assert local.exact(shelf.Book) is None
-
-
-def test_threads_that_find_the_same_plugins_at_once():
-    local = Registry({})
-    barrier = threading.Barrier(8)
-    found = []
-
-    def look():
-        barrier.wait()
-        found.append(local.exact(Point))
-
-    threads = [threading.Thread(target=look) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [None] * 8
-    assert local._scanned
-
-
-def test_plugins_that_another_thread_has_found_meanwhile():
-    local = Registry({})
-
-    class Lock:
-        def __enter__(self):
-            local._scanned = True
-
-        def __exit__(self, *_):
-            pass
-
-    local._plugins["builtins"] = [lambda: lambda: local.provide(Point, reduce_point)]
-    real, local._lock = local._lock, Lock()
-    local._plug_in("none")
-    local._lock = real
-    assert set(local._plugins) == {"builtins"}
-    assert local.exact(Point) is reduce_point
 
 
 # Threads
@@ -689,29 +435,6 @@ def test_what_was_found_before_a_change_is_not_remembered():
 
 
 def test_module_functions_belong_to_the_default():
-    for name in ("register_reducer", "unregister_reducer", "registered_reducers", "register_type", "unregister_type"):
-        assert getattr(registry, name).__self__ is DEFAULT
-
-
-class Backwards:
-    tag = "tests.backwards"
-
-
-def test_codecs():
-    registry, codec = Registry(), Backwards()
-    registry.register_codec(codec)
-    registry.register_codec(codec)
-    assert registry.codec(codec.tag) is codec
-    assert registry.registered_codecs() == ("tests.backwards",)
-    with pytest.raises(RegistryError, match="has a codec already: replace=True takes its place"):
-        registry.register_codec(Backwards())
-    registry.register_codec(Backwards(), replace=True)
-    assert registry.codec(codec.tag) is not codec
-    registry.unregister_codec(codec.tag)
-    with pytest.raises(RegistryError, match=r"no codec is registered under the tag 'tests\.backwards'"):
-        registry.unregister_codec(codec.tag)
-    with pytest.raises(DecodeError, match=r"the codec tag 'tests\.backwards' is unknown here: install and import"):
-        registry.codec(codec.tag)
-    codec.tag = "backwards"
-    with pytest.raises(RegistryError, match=r"the tag 'backwards' is not 'package\.name'"):
-        registry.register_codec(codec)
+    for kind in ("reducer", "type", "serializer", "codec"):
+        for name in (f"register_{kind}", f"unregister_{kind}", f"registered_{kind}s"):
+            assert getattr(registry, name) == getattr(DEFAULT, name)

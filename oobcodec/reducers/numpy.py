@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from oobcodec.buffers import ALIGNMENT, Extent
 from oobcodec.engine import IN_BAND
 from oobcodec.reducers.attributes import with_attributes
 from oobcodec.reducers.numpy_dtypes import describe, named, reduce_dtype, runs
+from oobcodec.reducers.numpy_memory import compacted, extent_of, gapless, gappy, memory_of
 from oobcodec.registry import DEFAULT
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ _NAMES: Final = {dtype: dtype.str for native in _NATIVE for dtype in (native, na
 _name_of = _NAMES.get
 _frombuffer = np.frombuffer
 _ndarray: Any = np.ndarray
-# Unsigned integers by size, and what stands in for one of 16 bytes: to copy bytes, and to tell how they are aligned.
-_WORDS: Final = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}
 _USER_DEFINED: Final = 2  # of ``dtype.isbuiltin``
 _KNOWN: Final = frozenset(np.typecodes["All"])
 # By name, because numpy 2 moved some to modules that numpy 1 does not have.
@@ -104,18 +102,18 @@ def _reduce_strided(array: Any) -> Reduced:
             return rebuild_ndarray, (PickleBuffer(core), describe(dtype), shape, strides, 0)
     if array.ndim == 1 and strides[0] > dtype.itemsize and dtype in _NAMES:
         return _reduce_spaced(array, _NAMES[dtype], array.nbytes, strides[0])
-    nbytes, offset, gap_free = _extent(shape, strides, dtype.itemsize)
+    nbytes, offset, gap_free = extent_of(shape, strides, dtype.itemsize)
     dense = runs(dtype) == ((0, dtype.itemsize),)
     where = () if array.flags.c_contiguous else (strides, offset)
     if gap_free and dense:
-        buffer: Buffer = _memory(array, nbytes, offset)
-    elif min(nbytes, _packed(shape, strides, dtype.itemsize)[1]) < IN_BAND:
+        buffer: Buffer = memory_of(array, nbytes, offset)
+    elif min(nbytes, gapless(shape, strides, dtype.itemsize)[1]) < IN_BAND:
         # Not by `Gappy`: the stream would take a small extent with its gaps, and so little is not worth a frame.
-        buffer = _compacted(array)
-        if not _memory(array, nbytes, offset).flags.writeable:
+        buffer = compacted(array)
+        if not memory_of(array, nbytes, offset).flags.writeable:
             buffer = buffer.toreadonly()
     else:
-        buffer = _gappy(array, nbytes, offset)
+        buffer = gappy(array, nbytes, offset)
     return rebuild_ndarray, (PickleBuffer(buffer), describe(dtype), shape, *where)
 
 
@@ -125,7 +123,7 @@ def _reduce_spaced(array: Any, dtype: str, nbytes: int, step: int) -> Reduced:
         copy.flags.writeable = not memoryview(array).readonly
         return _frombuffer, (PickleBuffer(copy), dtype)
     extent = (array.size - 1) * step + array.itemsize
-    return rebuild_spaced, (PickleBuffer(_gappy(array, extent, 0)), dtype, nbytes, step)
+    return rebuild_spaced, (PickleBuffer(gappy(array, extent, 0)), dtype, nbytes, step)
 
 
 def rebuild_ndarray(
@@ -157,7 +155,7 @@ def rebuild_ndarray(
     for length, stride in zip(shape, strides, strict=True):
         extent += abs(stride) * (length - 1)
     if flat.size != extent:
-        strides, offset = _packed(shape, strides, dtype.itemsize)[0], 0
+        strides, offset = gapless(shape, strides, dtype.itemsize)[0], 0
     return np.ndarray(shape, dtype, flat, offset, strides)
 
 
@@ -187,96 +185,6 @@ def rebuild_empty(dtype: str | Dtype, shape: tuple[int, ...], writeable: bool) -
     array: Array = np.ndarray(shape, named(dtype) if isinstance(dtype, str) else dtype)
     array.flags.writeable = writeable
     return array
-
-
-def _extent(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int, bool]:
-    """Return how many bytes an array spans, where its first element lies in them, and whether it covers them all."""
-    offset, covered, gap_free = 0, itemsize, True
-    for step, stride, length in sorted(zip(map(abs, strides), strides, shape, strict=True)):
-        if length > 1:
-            gap_free = gap_free and step <= covered
-            covered += step * (length - 1)
-            if stride < 0:
-                offset += step * (length - 1)
-    return covered, offset, gap_free
-
-
-def _packed(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[tuple[int, ...], int]:
-    """Return the strides and the number of bytes of elements without gaps, their axes in the same order in memory."""
-    packed = [0] * len(shape)
-    nbytes = itemsize
-    for axis in sorted(range(len(shape)), key=lambda axis: (abs(strides[axis]), -axis)):
-        if strides[axis]:
-            packed[axis] = nbytes
-            nbytes *= shape[axis]
-    return tuple(packed), nbytes
-
-
-class _Interface:
-    """What `numpy.asarray` makes an array of, over the memory of another one."""
-
-    __slots__ = ("__array_interface__", "source")
-
-    def __init__(self, interface: dict[str, Any], source: object) -> None:
-        self.__array_interface__ = interface
-        self.source = source
-
-
-def _memory(array: Array, nbytes: int, offset: int) -> Array:
-    """Return all bytes that an array spans, in words as large as its elements are aligned."""
-    # As plain bytes: numpy cannot describe every structure in this protocol. It is asked here, and not through
-    # ``flags``, because ``flags`` warns of some results of `numpy.broadcast_arrays`.
-    address, readonly = array.view(f"V{array.dtype.itemsize}").__array_interface__["data"]
-    size = array.dtype.alignment
-    if nbytes % size:
-        size = 1
-    word = np.dtype(_WORDS[size]).str
-    interface = {"data": (address - offset, readonly), "shape": (nbytes // size,), "typestr": word, "version": 3}
-    return np.asarray(_Interface(interface, array))
-
-
-class Gappy(np.ndarray[Any, Any], Extent):
-    """All bytes that an array with gaps spans."""
-
-    source: Array
-
-    def compact(self) -> memoryview:
-        """Return the elements of the array alone, or the memory with zeros in its gaps if that is not more."""
-        return _compacted(self.source)
-
-
-def _gappy(array: Array, nbytes: int, offset: int) -> Any:
-    memory: Any = _memory(array, nbytes, offset).view(Gappy)
-    memory.source = array
-    return memory
-
-
-def _compacted(array: Array) -> memoryview:
-    dtype, strides = array.dtype, array.strides
-    nbytes, offset, _ = _extent(array.shape, strides, dtype.itemsize)
-    target_strides, packed = _packed(array.shape, strides, dtype.itemsize)
-    source = _memory(array, nbytes, offset).view(np.uint8)
-    stretches = runs(dtype)
-    if packed < nbytes:
-        target, target_offset, filled = _blank(packed), 0, stretches == ((0, dtype.itemsize),)
-    else:
-        target, target_offset, target_strides, filled = _blank(nbytes), offset, strides, False
-    if not filled:
-        target[:] = 0  # what was in this memory before is nobody's business
-    # A broadcast axis repeats one element.
-    shape = tuple([length if stride else 1 for length, stride in zip(array.shape, strides, strict=True)])
-    for start, stop in stretches:
-        word = _WORDS.get(stop - start, f"V{stop - start}")
-        elements: Array = np.ndarray(shape, word, target, target_offset + start, target_strides)
-        elements[...] = np.ndarray(shape, word, source, offset + start, strides)
-    return target.data
-
-
-def _blank(nbytes: int) -> Array:
-    # Of numpy's allocator, which has warm pages at hand for what lives as briefly as a message does.
-    memory = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -memory.__array_interface__["data"][0] % ALIGNMENT
-    return memory[start : start + nbytes]
 
 
 # Arrays of Python objects, and of strings of any length
