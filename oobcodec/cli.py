@@ -12,7 +12,7 @@ from oobcodec import demo
 from oobcodec.errors import OobError
 from oobcodec.header import CHECKSUM
 from oobcodec.inspection import inspect
-from oobcodec.verification import verify
+from oobcodec.verification import LIMITS, verify
 
 try:
     import click
@@ -84,7 +84,7 @@ def demo_command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def inspect_command(file: str, *, as_json: bool) -> None:
     """Show what is in a FILE with a packed message, without executing any of it."""
-    report = inspect(file)
+    report = inspect(file, limits=LIMITS)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
         return
@@ -156,9 +156,9 @@ def _totals(outcome: Outcome) -> Iterator[str]:
     for name, seconds in outcome.seconds.items():
         yield f"  {name:8}  {seconds * 1e3:7.1f} ms  {megabytes / seconds / 1e3:5.2f} GB/s"
     refused = ", ".join(item.name for item in outcome.items if item.pickled is None)
+    but = f" but what pickle refuses: {refused}" if refused else ""
     yield (
-        f"Best of {demo.ROUNDS} rounds in turn, with all {megabytes:.0f} MB of the above but what pickle refuses: "
-        f"{refused}. "
+        f"Best of {demo.ROUNDS} rounds in turn, with all {megabytes:.0f} MB of the above{but}. "
         "Pickle is pickle.dumps(protocol=5), a length and sendall; recv_into a bytearray and pickle.loads."
     )
     if outcome.missing:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from oobcodec import blosc, fill
 from oobcodec import header as headers
-from oobcodec.buffers import allocate
+from oobcodec.buffers import allocate, flat
 from oobcodec.codings import Coding
 from oobcodec.errors import DecodeError, EncodeError, LimitError, OobError
 from oobcodec.limits import in_units
@@ -121,7 +121,7 @@ def compressed(frames: Sequence[memoryview], compression: Compression | str) -> 
         found = _compressed(frame, 1 if streamed else element_size(frame), options, thorough=thorough)
         if found is not None:
             codecs[index] = Coding(found[0], len(frame))
-            others[index] = memoryview(found[1])
+            others[index] = flat(found[1])
     if not any(codecs):
         return [*frames]
     lengths = tuple(map(len, others))

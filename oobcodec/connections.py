@@ -74,6 +74,13 @@ def session_of(keyring: Keyring | None, hellos: tuple[Hello, Hello]) -> Session 
     return Session(keyring, *session_nonces(ours.nonce, theirs.nonce, listening=ours.listening))
 
 
+def check_timeout(seconds: float | None) -> None:
+    """Refuse a timeout that leaves no time."""
+    if seconds is not None and not seconds > 0:
+        message = f"timeout={seconds} leaves no time; None is for ever"
+        raise ValueError(message)
+
+
 def tune(sock: socket.socket) -> None:
     """Make a socket of ours fit for messages."""
     if sock.family in {socket.AF_INET, socket.AF_INET6}:
@@ -104,7 +111,7 @@ class Connection:
     checksum
         As for `oobcodec.dumps`.
     hello_timeout
-        Seconds that the peer has for its hello.
+        Seconds that the peer has for its hello, and before that for the handshake of TLS.
     **options
         Other options of `oobcodec.Codec`.
 
@@ -303,9 +310,7 @@ class Connection:
 
     @timeout.setter
     def timeout(self, seconds: float | None) -> None:
-        if seconds is not None and not seconds > 0:
-            message = f"timeout={seconds} leaves no time; None is for ever"
-            raise ValueError(message)
+        check_timeout(seconds)
         self._sock.settimeout(seconds)
 
     @property

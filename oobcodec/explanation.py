@@ -124,13 +124,12 @@ def _compressed_rows(items: list[ItemRow], frames: list[memoryview]) -> Iterator
         yield CompressedItemRow(**row.to_dict(), codec=codec, filter=name, ratio=ratio)
 
 
-def _nbytes(obj: object) -> int:
-    match obj:
-        case PickleBuffer():
-            return obj.raw().nbytes
-        case bytes() | bytearray() | str():
-            return len(obj)
-    return 0
+def _nbytes(obj: Any) -> int:
+    if type(obj) is PickleBuffer:
+        nbytes: int = obj.raw().nbytes
+        return nbytes
+    # Exactly: what is of a subclass holds one of these, which is visited next.
+    return len(obj) if type(obj) in (bytes, bytearray, str) else 0
 
 
 def _rows(steps: list[Step], buffer_rows: list[ItemRow], frames: list[memoryview]) -> Iterator[ItemRow]:
@@ -178,7 +177,9 @@ def _row(step: Step, frames: list[memoryview]) -> ItemRow:
         nbytes = len(obj.encode("utf-8", "surrogatepass"))
         whole = len(frames) == 2 and frames[1].nbytes == nbytes  # noqa: PLR2004
         return ItemRow(path, kind, nbytes, nbytes, "out-of-band" if whole else "in-band", None, "text is encoded")
-    frame = next((i for i, frame in enumerate(frames) if frame.obj is obj), None)
+    # What an object makes anew each time that it is taken apart can only be told by its bytes.
+    alike = [i for i, frame in enumerate(frames) if type(frame.obj) is type(obj) and frame.obj == obj]
+    frame = next((i for i in alike if frames[i].obj is obj), alike[0] if alike else None)
     if frame is None:
         why = f"shorter than {SEGMENT // 1024} KiB: cheaper inside the stream"
         return ItemRow(path, kind, len(obj), len(obj), "in-band", None, why)

@@ -170,7 +170,7 @@ def load(  # noqa: PLR0913  # all options by keyword
         open_encoded=open_encoded,
         map_location=map_location,
     )
-    path = _path(file, "read")
+    path = _path(file, "readinto", "read")
     with naming(file):
         if path is not None:
             return decode(mapped(path, mode))
@@ -206,14 +206,15 @@ def mapped(path: str | os.PathLike[str], mode: Mode = "r") -> memoryview:
     return view
 
 
-def _path(file: File, method: str) -> str | os.PathLike[str] | None:
+def _path(file: File, *methods: str) -> str | os.PathLike[str] | None:
     """Return `file` if it is a path, and None if it is a file object."""
     # File objects of fsspec have a path too, and paths of py.path can write.
     if isinstance(file, str | os.PathLike) and not isinstance(file, io.IOBase):
         return file
-    if not hasattr(file, method):
+    if not any(hasattr(file, method) for method in methods):
         remedy = "; memory is for oobcodec.loads" if isinstance(file, bytes | bytearray | memoryview | list) else ""
-        message = f"file is a path or a binary file object with {method}(), not {type(file).__name__}{remedy}"
+        wanted = " or ".join(f"{method}()" for method in methods)
+        message = f"file is a path or a binary file object with {wanted}, not {type(file).__name__}{remedy}"
         raise TypeError(message)
     return None
 

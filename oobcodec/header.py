@@ -66,8 +66,8 @@ _SIGNATURE = 3 + NONCE_SIZE + 8 + MAC_SIZE
 """Bytes of a signature beside the key id, whose length is its third byte."""
 
 _DIGESTS_OF = {0: CHECKSUM, **dict(MAC_ALGORITHMS.values())}
-_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
-"""Types of what is no container; and of keys: the hashes of others can be made to collide."""
+_KEYS = frozenset({str, bytes, int, float, bool, type(None)})
+"""Types of keys: the hashes of others can be made to collide."""
 
 _LENGTHS = "the frame lengths are not an array of non-negative integers"
 
@@ -134,7 +134,7 @@ def encode(  # noqa: PLR0913  # the fields of the format
     auth_length: int = 0,
 ) -> bytes:
     """Return ``frames[0]`` of a message, without the authentication block of `auth_length` bytes behind it."""
-    if type(meta) not in _PLAIN:
+    if meta is not None:
         _check_meta(tag, meta)
     body: bytes = msgpack.packb((tag, meta, lengths, pickle_frames, codecs, digests, buffers))
     packed = packed_offsets((PRELUDE_SIZE + len(body) + auth_length, *lengths))[-1]
@@ -294,10 +294,10 @@ def _check_block(block: bytes, digests: Digests | None) -> None:
 
 
 def _check_meta(tag: str, meta: Any) -> None:
-    """Refuse what `decode` would refuse."""
+    """Refuse what msgpack cannot carry, or `decode` would refuse."""
     try:
         _parsed(msgpack.packb(meta))
-    except HeaderError as error:
+    except (HeaderError, OverflowError, TypeError, ValueError) as error:
         message = f"the serializer {tag!r} describes its buffers by what no header can carry: {error}"
         raise EncodeError(message) from error
 
@@ -317,7 +317,7 @@ def _parsed(body: bytes) -> Any:
 
 def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     for key, _ in pairs:
-        if type(key) not in _PLAIN:
+        if type(key) not in _KEYS:
             message = f"a key of type {type(key).__name__} in a map"
             raise ValueError(message)
     return dict(pairs)

@@ -161,8 +161,11 @@ def _globals(stream: bytes, limits: Limits) -> Iterator[Name]:
                 case "GLOBAL" | "INST":
                     yield Name(*argument.split(" ", 1))
                     pushed.append(None)
+                case "EXT1" | "EXT2" | "EXT4":
+                    yield Name("copyreg", f"extension {argument}")  # which each process has another for
+                    pushed.append(None)
                 case name:
-                    pushed.append(argument if "UNICODE" in name else None)
+                    pushed.append(argument if "UNICODE" in name or "STRING" in name else None)
             del pushed[:-2]
     except (ValueError, IndexError) as error:
         text = f"the pickle stream is damaged: {error}"

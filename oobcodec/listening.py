@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self
 
 from oobcodec.addresses import check_exposure, parse, resolve, text
-from oobcodec.connections import HELLO_TIMEOUT, Coding, Connection, coding
+from oobcodec.connections import HELLO_TIMEOUT, Coding, Connection, check_timeout, coding
 from oobcodec.errors import OobError
 from oobcodec.handshake import exchange, no_hello
 from oobcodec.hello import new_hello
@@ -280,10 +280,11 @@ def listen(  # noqa: PLR0913  # each is a choice of its own
     InsecureError
         See above; the text says what to choose.
     ValueError
-        The address is none, or `ssl` is for clients.
+        The address is none, `timeout` leaves no time, or `ssl` is for clients.
     OSError
         The address cannot be had.
     """
+    check_timeout(timeout)
     where = parse(address)
     manner = _Manner(
         coding(policy, limits, keyring, checksum=checksum, options=options), ssl, timeout, hello_timeout, backlog

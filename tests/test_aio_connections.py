@@ -449,8 +449,20 @@ def test_nobody_there_is_an_os_error(run, tmp_path):
     with socket.create_server(HERE) as gone:
         port = gone.getsockname()[1]
     for address in (("127.0.0.1", port), ("localhost", port), str(tmp_path / "nothing")):
-        with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+        with pytest.raises((ConnectionRefusedError, FileNotFoundError)) as caught:
             run(connect(address))
+        assert caught.value.__notes__ == [f"to connect to {address}"]
+
+
+def test_nobody_there_in_time_is_an_error_that_says_so(run, tmp_path):
+    path = str(tmp_path / "oob")
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as first:
+        server.bind(path)
+        server.listen(0)
+        first.connect(path)
+        with pytest.raises(TimeoutError, match=r"^not connected within 0\.05 s") as caught:
+            run(connect(path, timeout=0.05))
+    assert caught.value.__notes__ == [f"to connect to {path}"]
 
 
 def test_a_server_that_is_none_is_no_connection(run):

@@ -13,6 +13,7 @@ from oobcodec.aio.connecting import connect
 from oobcodec.aio.server import _end, start_server
 from oobcodec.auth import Keyring
 from oobcodec.errors import InsecureError, LimitError
+from oobcodec.hello import new_hello
 from oobcodec.policy import DATA
 
 HERE = ("127.0.0.1", 0)
@@ -45,6 +46,13 @@ def test_an_exposed_address_is_refused_unless_somebody_vouches_for_it(run):
             await server.wait_closed()
 
     run(main())
+
+
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_a_timeout_leaves_some_time(run, seconds):
+    for begin in (connect, lambda address, **options: start_server(echo, address, **options)):
+        with pytest.raises(ValueError, match="leaves no time"):
+            run(begin("127.0.0.1:0", timeout=seconds))
 
 
 def test_what_a_handler_raises_is_logged_and_ends_its_connection_only(run, caplog):
@@ -109,7 +117,47 @@ def test_of_too_many_that_say_nothing_the_oldest_goes(run, caplog):
                 stranger.close()
 
     run(main())
-    assert "no hello" in warnings(caplog)[0]
+    assert "no hello while 2 others connected" in warnings(caplog)[0]
+
+
+def test_those_that_say_nothing_are_never_more_than_the_backlog(run):
+    async def main():
+        async with await start_server(echo, HERE, hello_timeout=None, backlog=4) as server:
+            host, port = server.address.split(":")
+            strangers = []
+            for _ in range(5):
+                # Without a turn for the server in between, which then accepts them all in one of its own.
+                strangers += [socket.create_connection((host, port)) for _ in range(4)]
+                await asyncio.sleep(0.1)
+                assert len(server._callers) == 4
+            for stranger in strangers:
+                stranger.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("hello", [b"", new_hello(listening=False, signing=False).encode()], ids=["silent", "polite"])
+def test_who_was_accepted_as_it_closes_gets_no_handler(run, caplog, hello):
+    called = []
+
+    async def handler(connection):
+        called.append(connection)
+        await echo(connection)
+
+    async def main():
+        server = await start_server(handler, HERE, hello_timeout=None)
+        host, port = server.address.split(":")
+        with socket.create_connection((host, port)) as stranger:
+            stranger.sendall(hello)
+            while not server._tasks:  # noqa: ASYNC110  # not a turn later
+                await asyncio.sleep(0)
+            assert not server._callers
+            server.close()
+            await server.wait_closed()
+
+    run(main())
+    assert not called
+    assert [text for text in warnings(caplog) if "no hello until the server was closed" in text] or hello
 
 
 def test_a_failed_handshake_of_tls_is_told_of(run, caplog):

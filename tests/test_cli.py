@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import oobcodec
 from oobcodec import cli, demo, samples
 from oobcodec.files import dump
-from oobcodec.header import encode
+from oobcodec.header import encode, packed_offsets
 
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys({!r}))"
 
@@ -173,6 +173,14 @@ def test_inspect_of_a_message_without_buffers(run, message):
     done = run("inspect", message)
     assert done.returncode == 0
     assert "buffers\n" not in done.stdout_text
+
+
+def test_inspect_of_a_large_file(run, message):
+    size = 5 << 30  # of which no page is on the disk
+    first = encode("pickle", None, (3, size), 1, ((2, 0, size, False),))
+    message.write_bytes(oobcodec.pack([first, b"\x80\x05."]))
+    os.truncate(message, packed_offsets((len(first), 3, size))[-1])
+    assert "5,368,709,120" in run("inspect", message).stdout_text
 
 
 def test_inspect_as_json(run, message):

@@ -57,6 +57,27 @@ def assert_equal(one, other):
     np.testing.assert_array_equal(one, other)
 
 
+class Words:
+    tag = "tests.words"
+
+    def compress(self, frame, itemsize):
+        return np.frombuffer(frame[: len(frame) // 2], "u4")
+
+    def decompress(self, frame, memory):
+        memory[:] = bytes(frame) * 2
+
+
+def test_a_codec_may_return_elements_of_any_size():
+    codec, data = Words(), RNG.bytes(5000) * 2
+    oobcodec.register_codec(codec)
+    try:
+        frames = oobcodec.dumps(data, compression=codec.tag)
+        assert oobcodec.loads(oobcodec.pack(frames)) == oobcodec.loads(frames) == data
+        assert len(frames[1]) == 5000
+    finally:
+        oobcodec.unregister_codec(codec.tag)
+
+
 # Options
 
 

@@ -10,6 +10,7 @@ from oobcodec.connecting import connect
 from oobcodec.connections import Connection
 from oobcodec.errors import DecodeError, HeaderError, TruncatedError
 from oobcodec.hello import HELLO_SIZE
+from oobcodec.listening import listen
 from oobcodec.transfer import send
 
 SHORT = 0.05  # seconds: for timeouts that are meant to happen
@@ -53,6 +54,13 @@ def accepting(server, pool, **options):
         yield accepted
 
 
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+@pytest.mark.parametrize("way", [connect, listen])
+def test_a_timeout_leaves_some_time(way, seconds):
+    with pytest.raises(ValueError, match=r"leaves no time; None is for ever"):
+        way("127.0.0.1:0", timeout=seconds)
+
+
 def test_connect_takes_hosts_and_ports(pool):
     for write in ("{}:{}".format, lambda *address: address):
         server = socket.create_server(("127.0.0.1", 0))
@@ -78,10 +86,28 @@ def test_connect_takes_paths(pool, tmp_path):
 def test_connect_finds_nobody(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(ConnectionRefusedError) as caught:
         connect(address)
-    with pytest.raises(FileNotFoundError):
+    assert caught.value.__notes__ == [f"to connect to {address}"]
+    with pytest.raises(FileNotFoundError) as caught:
         connect(tmp_path / "nobody")
+    assert caught.value.__notes__ == [f"to connect to {tmp_path / 'nobody'}"]
+
+
+def test_connect_waits_where_the_backlog_of_a_path_is_full(pool, tmp_path):
+    path = str(tmp_path / "oob")
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as first:
+        server.bind(path)
+        server.listen(0)
+        first.connect(path)
+        with pytest.raises(TimeoutError, match=r"not connected within 0\.05 s: the backlog is full"):
+            connect(path, timeout=SHORT)
+        # Before there is room, or after.
+        waiting = pool.submit(connect, path, timeout=60)
+        server.accept()[0].close()
+        with accepting(server, pool), waiting.result() as connection:
+            connection.send("hello")
+            assert connection.recv() == "hello"
 
 
 @pytest.mark.parametrize("options", [{"timeout": SHORT}, {"hello_timeout": SHORT}])

@@ -35,7 +35,10 @@ if find_spec("torch") is None:
 
 @pytest.fixture(scope="module")
 def outcome():
-    return demo.run()
+    with pytest.MonkeyPatch.context() as context:
+        # What is drawn compresses by as much as is worth it, or by a little less.
+        context.setattr(demo.secrets, "randbelow", lambda _: 1)
+        return demo.run()
 
 
 @pytest.fixture

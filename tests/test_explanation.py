@@ -139,6 +139,20 @@ def test_large_bytes_by_reference():
     }
 
 
+class Text(bytes):
+    pass
+
+
+def test_bytes_of_a_subclass_are_listed_once():
+    found = items([Text(300_000), bytes(300_000), Text(2000)])
+    assert [(item["type"].rpartition(".")[-1], item["way"], item["copied"]) for item in found] == [
+        ("Text", "by reference", 0),
+        ("bytes", "by reference", 0),
+        ("Text", "in-band", 2000),
+    ]
+    assert found[1]["frame"] == 4
+
+
 @pytest.mark.parametrize(("data", "kind"), [(b"x" * 2000, "bytes"), (bytearray(2000), "bytearray")])
 def test_short_bytes_in_band(data, kind):
     (item,) = items([data])

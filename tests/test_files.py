@@ -374,7 +374,7 @@ def test_no_file(tmp_path):
 def test_neither_path_nor_file_object(file):
     for call in (load, lambda file: dump(1, file)):
         with pytest.raises(
-            TypeError, match=r"file is a path or a binary file object with (read|write)\(\), not "
+            TypeError, match=r"file is a path or a binary file object with (readinto\(\) or read|write)\(\), not "
         ) as caught:
             call(file)
         assert ("memory is for oobcodec.loads" in str(caught.value)) == isinstance(file, bytes | bytearray | list)
@@ -561,6 +561,14 @@ def test_progress(path, obj):
     assert seen == sorted(set(seen))
     assert len(seen) >= 3
     assert {total for _, total in seen} == {seen[-1][0]} == {size}
+
+
+def test_a_file_object_needs_no_more_than_readinto():
+    class Bare:
+        def __init__(self, data):
+            self.readinto = io.BytesIO(data).readinto
+
+    assert load(Bare(oobcodec.pack(oobcodec.dumps([1])))) == [1]
 
 
 def test_a_message_cut_in_its_prelude_has_no_progress():

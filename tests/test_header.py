@@ -353,7 +353,11 @@ def test_arrays_that_hold_less_than_they_declare_set_no_memory_aside():
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("meta", [{(1, 2): 3}, [{"a": {(1,): 2}}], {"a": {msgpack.Timestamp(1): 2}}], ids=str)
+@pytest.mark.parametrize(
+    "meta",
+    [{(1, 2): 3}, [{"a": {(1,): 2}}], {"a": {msgpack.Timestamp(1): 2}}, {1, 2}, [1 << 64], 1 << 64, "\ud800", 1j],
+    ids=ascii,
+)
 def test_a_serializer_is_told_what_no_header_can_carry(meta):
     with pytest.raises(EncodeError, match=r"the serializer 'a\.b' describes its buffers by what no header can carry"):
         encode("a.b", meta, (), 0, ())

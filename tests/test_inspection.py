@@ -201,6 +201,21 @@ def test_name_of_an_old_instance():
     assert names(pickled(b"(idecimal\nDecimal\n.")) == ["decimal.Decimal"]
 
 
+@pytest.mark.parametrize("text", ["U{0:c}{1}", "T{0:c}\0\0\0{1}"])
+def test_names_by_strings_of_python_2(text):
+    module, name = (text.format(len(each), each) for each in ("decimal", "Decimal"))
+    message = pickled(f"\x80\x05{module}{name}\x93.".encode("latin-1"))
+    assert oobcodec.loads(message) is decimal.Decimal
+    assert names(message) == ["decimal.Decimal"]
+
+
+@pytest.mark.parametrize("extension", [b"\x82\x07", b"\x83\x07\0", b"\x84\x07\0\0\0"])
+def test_names_by_number(extension):
+    facts = inspect(pickled(b"\x80\x05" + extension + b".")).to_dict()
+    assert facts["globals"] == ["copyreg.extension 7"]
+    assert facts["refused under DATA"] == ["copyreg:extension 7"]
+
+
 def test_names_in_a_message_with_code():
     lock = decimal.Decimal(1)
     facts = inspect(oobcodec.dumps(lambda: lock)).to_dict()

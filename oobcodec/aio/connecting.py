@@ -10,7 +10,7 @@ from oobcodec.aio.coding import manner
 from oobcodec.aio.connections import Connection
 from oobcodec.aio.dialling import dial
 from oobcodec.aio.lines import Line
-from oobcodec.connections import HELLO_TIMEOUT
+from oobcodec.connections import HELLO_TIMEOUT, check_timeout
 from oobcodec.handshake import no_hello
 from oobcodec.hello import new_hello
 from oobcodec.policy import TRUSTED
@@ -67,40 +67,28 @@ async def connect(  # noqa: PLR0913  # each is a choice of its own
         ``("host", port)``, ``"host:port"``, or the path of a Unix socket.
     timeout
         Seconds to connect, and later for each wait for the peer; ``None`` is for ever.
-    ssl
-        For TLS.
-    server_hostname
-        Whom the certificate of the server must be for; the host of `address` by default.
-    policy, limits
-        What is accepted from the peer, as for `oobcodec.loads`.
-    keyring
-        Signs and verifies all messages; the peer needs one with the same keys. It proves who the peer is, and hides
-        nothing: that is what TLS is for.
-    checksum
-        As for `oobcodec.dumps`.
-    hello_timeout
-        Seconds that the peer has for its hello, and before that for the handshake of TLS.
-    **options
-        Other options of `oobcodec.Codec`.
+    ssl, server_hostname
+        For TLS, as for `oobcodec.sockets.connect`.
+    policy, limits, keyring, checksum, hello_timeout, **options
+        As for `oobcodec.sockets.Connection`.
 
     Raises
     ------
-    ValueError
-        The address is none, or `server_hostname` is given without `ssl`.
-    HeaderError
-        The peer is no connection of ours, or one of another message format version.
-    AuthenticationError
-        One side has a keyring and the other has not.
-    TruncatedError
-        The peer has closed the connection before its hello was complete.
-    OSError
-        There is nobody, or TLS fails; `TimeoutError` included.
+    ValueError, DecodeError, OSError
+        As for `oobcodec.sockets.connect`.
     """
+    check_timeout(timeout)
     where = parse(address)
     name = certified(where, server_hostname, secure=ssl is not None)
     agreed = manner(policy, limits, keyring, checksum=checksum, options=options)
-    async with asyncio.timeout(timeout):
-        sock = await dial(where)
+    try:
+        async with asyncio.timeout(timeout):
+            sock = await dial(where)
+    except OSError as error:
+        if not error.args:  # asyncio's, which says nothing
+            error.args = (f"not connected within {timeout} s",)
+        error.add_note(f"to connect to {address}")
+        raise
     try:
         peer = peer_of(sock)
         if ssl is not None:

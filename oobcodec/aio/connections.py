@@ -14,7 +14,7 @@ from oobcodec.aio.ahead import Ahead
 from oobcodec.aio.coding import aside
 from oobcodec.aio.lines import Line, assemble, transmit
 from oobcodec.buffers import copied
-from oobcodec.connections import session_of
+from oobcodec.connections import check_timeout, session_of
 from oobcodec.errors import AuthenticationError, DecodeError, EncodeError, IntegrityError, PoisonedError
 from oobcodec.header import read
 from oobcodec.integrity import check
@@ -251,9 +251,7 @@ class Connection:
 
     @timeout.setter
     def timeout(self, seconds: float | None) -> None:
-        if seconds is not None and not seconds > 0:
-            message = f"timeout={seconds} leaves no time; None is for ever"
-            raise ValueError(message)
+        check_timeout(seconds)
         self._line.timeout = seconds
 
     @property

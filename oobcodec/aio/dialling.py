@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, Final
+from typing import Any
 
+from oobcodec.connecting import RETRY, tried
 from oobcodec.connections import tune
-
-RETRY: Final = 0.01
-"""Seconds until the next try to connect to a Unix socket whose backlog is full."""
 
 
 async def dial(where: tuple[str, int] | str) -> socket.socket:
@@ -47,17 +45,9 @@ async def _connected(family: int, name: Any) -> socket.socket:
             await asyncio.get_running_loop().sock_connect(sock, name)
         else:
             # Which there is nothing to wait for, unlike with TCP: either it is done or it was not begun.
-            while not _tried(sock, name):  # noqa: ASYNC110  # no event tells when
+            while not tried(sock, name):  # noqa: ASYNC110  # no event tells when
                 await asyncio.sleep(RETRY)
     except BaseException:
         sock.close()
         raise
     return sock
-
-
-def _tried(sock: socket.socket, path: str) -> bool:
-    try:
-        sock.connect(path)
-    except BlockingIOError:
-        return False
-    return True

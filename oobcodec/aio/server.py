@@ -100,7 +100,8 @@ class Server:
         self._connections.add(connection)
         try:
             async with connection:
-                await self._handler(connection)
+                if not self._closed:  # as it may be since the hello
+                    await self._handler(connection)
         except Exception:  # noqa: BLE001  # the handler's, whatever it is
             _log.exception("the handler of the connection from %s failed; %s goes on", peer, self.address)
         finally:
@@ -122,18 +123,27 @@ class Server:
 
     async def _hellos(self, line: Line) -> tuple[Hello, Hello]:
         welcome = self._welcome
+        patience = asyncio.timeout(welcome.hello_timeout)
         try:
-            async with asyncio.timeout(welcome.hello_timeout) as patience:
+            async with patience:
                 self._callers.append(patience)
                 try:
-                    # One more than wait to be accepted, and the oldest has had its time.
-                    if len(self._callers) > welcome.backlog:
-                        _end(self._callers[0])
+                    # More than may wait to be accepted, and the oldest have had their time. Of a burst all are here
+                    # before the first that is ended has gone.
+                    room = 0 if self._closed else welcome.backlog
+                    for oldest in self._callers[: max(len(self._callers) - room, 0)]:
+                        _end(oldest)
                     return await greet(line, welcome.agreed, listening=True, seconds=None)
                 finally:
                     self._callers.remove(patience)
         except TimeoutError as error:
-            raise TimeoutError(no_hello(welcome.hello_timeout)) from error
+            if self._closed:
+                message = "no hello until the server was closed"
+            elif patience.when() == 0:
+                message = f"no hello while {welcome.backlog} others connected"
+            else:
+                message = no_hello(welcome.hello_timeout)
+            raise TimeoutError(message) from error
 
     def close(self) -> None:
         """Stop listening, and close all connections, whose handlers see an end; more than once does no harm."""
@@ -201,32 +211,22 @@ async def start_server(  # noqa: PLR0913  # each is a choice of its own
     handler
         Called as ``await handler(connection)`` for each connection, which is closed when it returns. What it raises is
         logged as an error of the logger ``oobcodec``; peers that come to nothing are logged as warnings.
-    address
+    address, backlog, ssl, insecure
         As for `oobcodec.sockets.listen`.
     max_bytes
         Memory for the messages that all connections together are receiving or rebuilding at a time. Where it is used
         up, reading goes on when there is room, in the order of who waits in `Connection.recv`; a peer that stops inside
         a message keeps its part, unless there is a `timeout` and the handler ends by it. A message that is larger than
         all of it is refused. ``None`` is any amount.
-    backlog
-        Peers that may wait to be accepted; and that may be saying hello.
     timeout
         Seconds for each wait for a peer that has connected; ``None`` is for ever.
-    ssl
-        For TLS.
-    insecure
-        Do what would be refused.
     policy, limits, keyring, checksum, hello_timeout, **options
-        As for `connect`.
+        As for `oobcodec.sockets.Connection`.
 
     Raises
     ------
-    InsecureError
-        See above; the text says what to choose.
-    ValueError
-        The address is none, `max_bytes` is not positive, or `ssl` is for clients.
-    OSError
-        The address cannot be had.
+    InsecureError, ValueError, OSError
+        As for `oobcodec.sockets.listen`; `ValueError` also if `max_bytes` is not positive.
     """
     welcome = Welcome(
         manner(policy, limits, keyring, checksum=checksum, options=options),
@@ -236,5 +236,7 @@ async def start_server(  # noqa: PLR0913  # each is a choice of its own
         backlog,
         None if max_bytes is None else Budget(max_bytes),
     )
-    listener = listen(address, backlog=backlog, ssl=ssl, insecure=insecure, policy=policy, keyring=keyring)
+    listener = listen(
+        address, timeout=timeout, backlog=backlog, ssl=ssl, insecure=insecure, policy=policy, keyring=keyring
+    )
     return Server(listener, welcome, handler)

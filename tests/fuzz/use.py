@@ -80,6 +80,8 @@ def use(value: Any, rng: Random, most: int | None) -> None:
 def _try(function: Callable[[Any], Any], value: Any) -> None:
     try:
         function(value)
+    except SystemError:
+        raise  # of C code that has broken the interpreter's rules: elsewhere that is a crash
     except Exception:  # noqa: BLE001  # odd values may refuse what is asked of them
         pass
     except BaseException as error:
