@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import peers
 from benchmarks.peers.peer import aligned
 from benchmarks.transport import tcp
-from oobcodec.transfer import batches, behind, send_pieces
+from oobcodec.gathering import batches, behind
+from oobcodec.transfer import send_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

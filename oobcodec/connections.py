@@ -24,7 +24,7 @@ from oobcodec.inbox import Inbox
 from oobcodec.integrity import check
 from oobcodec.into import target
 from oobcodec.outbox import Outbox
-from oobcodec.policy import TRUSTED
+from oobcodec.policy import TRUSTED, limited
 from oobcodec.statistics import Stats
 from oobcodec.transfer import shut, tell
 
@@ -63,7 +63,7 @@ def coding(
     receiver = Codec(policy=policy, limits=limits, keyring=keyring, **options)
     encode = dumps if sender == Codec() else sender.dumps
     decode = loads if receiver == Codec() else receiver.loads
-    return Coding(encode, decode, policy.limited(limits), keyring)
+    return Coding(encode, decode, limited(policy, limits), keyring)
 
 
 def session_of(keyring: Keyring | None, hellos: tuple[Hello, Hello]) -> Session | None:

@@ -17,7 +17,7 @@ from oobcodec.errors import DecodeError, HeaderError, LimitError, OobError, Trun
 from oobcodec.limits import Budget
 from oobcodec.packed import unpack
 from oobcodec.placements import overlapping
-from oobcodec.policy import TRUSTED
+from oobcodec.policy import TRUSTED, limited
 from oobcodec.registry import DEFAULT as REGISTRY
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def loads(  # noqa: C901, PLR0913  # most messages pass through without a call; 
                     _fail(error)
     if keyring is not None:
         keyring.verify(first)  # before anything of the header is parsed
-    limits = policy.limited(limits, signed=keyring is not None)
+    limits = limited(policy, limits, signed=keyring is not None)
     options = DEFAULTS
     if policy is not TRUSTED or writable is not None or align or not open_encoded or map_location is not None:
         options = LoadOptions(writable, open_encoded, map_location, policy, limits, Budget(limits), align)
@@ -242,7 +242,7 @@ def _listed(
             message = f"frames are a list of buffers or one packed buffer, not {type(frames).__name__}"
             raise DecodeError(message) from None
         return list(iterator)
-    return unpack(_view(0, view), limits=policy.limited(limits, signed=keyring is not None), keyring=keyring)
+    return unpack(_view(0, view), limits=limited(policy, limits, signed=keyring is not None), keyring=keyring)
 
 
 def _view(index: int, frame: Buffer) -> memoryview:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from oobcodec.codec import dumps, loads
 from oobcodec.errors import HeaderError
-from oobcodec.policy import TRUSTED
+from oobcodec.gathering import SENT_AT_ONCE, batches, behind
+from oobcodec.policy import TRUSTED, limited
 from oobcodec.replacing import check_regular, replacing
-from oobcodec.transfer import SENT_AT_ONCE, batches, behind, tell
+from oobcodec.transfer import tell
 from oobcodec.wire import Receiver, parts
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def load(  # noqa: PLR0913  # all options by keyword
     with naming(file):
         if path is not None:
             return decode(mapped(path, mode))
-        receiver = Receiver(limits=policy.limited(limits), keyring=keyring)
+        receiver = Receiver(limits=limited(policy, limits), keyring=keyring)
         return decode(_read(file, receiver, progress))
 
 

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from oobcodec.errors import DecodeError, PolicyError
-from oobcodec.limits import FOR_DATA, SIGNED, UNLIMITED
+from oobcodec.limits import FOR_DATA, SIGNED, UNLIMITED, Limits
 from oobcodec.names import TAKERS, VALUES, WHERE, Name
 from oobcodec.plugins import TAG
 from oobcodec.serializers import BUILT_IN
@@ -22,7 +22,6 @@ from oobcodec.serializers import BUILT_IN
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from oobcodec.limits import Limits
 
 __all__ = ["DATA", "TRUSTED", "Name", "Policy"]
 
@@ -136,11 +135,6 @@ class Policy:
             names.append(name)
         return Policy(allowed=self.allowed.union(names))
 
-    def limited(self, limits: Limits | None, *, signed: bool = False) -> Limits:
-        """Return what is not to be exceeded: what the caller says, and then what the policy says."""
-        defaults = SIGNED.over(self.limits) if signed else self.limits
-        return defaults if limits is None else limits.over(defaults)
-
     def allows(self, name: Name) -> bool:
         """Tell whether a message may name a class or a function."""
         return self.trusted or name in self._guards or str(name) in WHERE or str(name) in self.allowed
@@ -251,3 +245,21 @@ TRUSTED: Final = Policy(trusted=True)
 
 DATA: Final = Policy()
 """Plain data of Python, and of the libraries that oobcodec knows."""
+
+
+def limited(policy: Policy, limits: Limits | None, *, signed: bool = False) -> Limits:
+    """Return what is not to be exceeded: what the caller says, and then what the policy says.
+
+    Raises
+    ------
+    TypeError
+        One of them is something else.
+    """
+    if not isinstance(policy, Policy):
+        message = f"policy={policy!r} is no policy: those are oobcodec.TRUSTED, oobcodec.DATA, and DATA.allowing(...)"
+        raise TypeError(message)
+    if not isinstance(limits, Limits | None):
+        message = f"limits={limits!r} are none: write oobcodec.Limits(max_total_bytes=...), and more of its names"
+        raise TypeError(message)
+    defaults = SIGNED.over(policy.limits) if signed else policy.limits
+    return defaults if limits is None else limits.over(defaults)

@@ -15,12 +15,13 @@ from weakref import WeakKeyDictionary
 
 from oobcodec.codec import dumps, loads
 from oobcodec.errors import OobError, PoisonedError
+from oobcodec.gathering import batches, behind
 from oobcodec.into import target
-from oobcodec.policy import TRUSTED
+from oobcodec.policy import TRUSTED, limited
 from oobcodec.wire import Receiver, parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     from oobcodec.auth import Keyring
@@ -34,15 +35,11 @@ if TYPE_CHECKING:
 JOINED: Final = 64 * 1024
 """Bytes up to which joining the pieces of a message is cheaper than naming them one by one to the system."""
 
-PARTS: Final = 1024
-"""Pieces that the system takes in one call: IOV_MAX of Linux, the BSDs and macOS."""
-
 MANY: Final = 128
 """Pieces in one call above which it is cheaper as well."""
 
-SENT_AT_ONCE: Final = 1 << 20
 RECEIVED_AT_ONCE: Final = 256 * 1024
-"""Bytes a call. Larger ones are slower: what is being copied no longer fits into the caches."""
+"""Bytes a call. As with `SENT_AT_ONCE`, larger ones are slower."""
 
 SENDING: Final[WeakKeyDictionary[socket.socket, str]] = WeakKeyDictionary()
 RECEIVING: Final[WeakKeyDictionary[socket.socket, str]] = WeakKeyDictionary()
@@ -150,7 +147,7 @@ def recv(  # noqa: PLR0913  # each is a choice of its own
         return loads(frames, policy=policy, limits=limits, keyring=keyring, **options)
 
     # What is refused should be refused before it is here.
-    arriving = policy.limited(limits)
+    arriving = limited(policy, limits)
     if into is None:
         return decode(recv_frames(sock, progress=progress, limits=arriving, keyring=keyring, allocate=allocate))
     if allocate is not None:
@@ -294,7 +291,7 @@ def recv_frames(
     EOFError, TruncatedError, PoisonedError, OSError
         As for `recv`.
     """
-    receiver = Receiver(limits=TRUSTED.limited(limits), keyring=keyring, allocate=allocate)
+    receiver = Receiver(limits=limited(TRUSTED, limits), keyring=keyring, allocate=allocate)
     return receive(sock, receiver, lambda lent: sock.recv_into(lent[:RECEIVED_AT_ONCE]), progress)
 
 
@@ -358,38 +355,10 @@ def tell(error: BaseException, where: str) -> None:
         error.add_note(where)
 
 
-def batches(pieces: Sequence[memoryview]) -> Iterator[list[memoryview]]:
-    """Group the pieces of a message, of which none is empty, into what one call should send: large ones are split."""
-    batch: list[memoryview] = []
-    room = SENT_AT_ONCE
-    for piece in pieces:
-        rest = piece
-        while len(rest) > room:
-            yield [*batch, rest[:room]]
-            rest = rest[room:]
-            batch, room = [], SENT_AT_ONCE
-        batch.append(rest)
-        room -= len(rest)
-        if not room or len(batch) == PARTS:
-            yield batch
-            batch, room = [], SENT_AT_ONCE
-    if batch:
-        yield batch
-
-
 def _sendall(sock: socket.socket, batch: list[memoryview]) -> int:
     data = batch[0] if len(batch) == 1 else b"".join(batch)
     sock.sendall(data)
     return len(data)
-
-
-def behind(batch: list[memoryview], nbytes: int) -> list[memoryview]:
-    """Return what is left to send of a batch after its first `nbytes` bytes."""
-    for index, piece in enumerate(batch):
-        if nbytes < len(piece):
-            return [piece[nbytes:], *batch[index + 1 :]]
-        nbytes -= len(piece)
-    return []
 
 
 def check(sock: socket.socket, record: WeakKeyDictionary[socket.socket, str]) -> None:

@@ -345,3 +345,19 @@ def test_every_guard_is_in_the_table(name):
     assert known <= WHERE.keys()
     assert getattr(module, "TAKES_NAMES", frozenset()) <= TAKERS
     assert getattr(module, "VALUES", {}).keys() <= VALUES.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({"policy": "DATA"}, r"policy='DATA' is no policy: those are oobcodec.TRUSTED, oobcodec.DATA"),
+        ({"limits": 10**6}, r"limits=1000000 are none: write oobcodec.Limits\(max_total_bytes=...\)"),
+    ],
+)
+def test_what_is_none_is_told_with_a_remedy(options, remedy):
+    frames = oobcodec.dumps([1])
+    for message in (frames, tuple(frames), oobcodec.pack(frames)):
+        with pytest.raises(TypeError, match=remedy):
+            oobcodec.loads(message, **options)
+    with pytest.raises(TypeError, match=remedy):
+        oobcodec.sockets.listen("127.0.0.1:0", **options)

@@ -14,7 +14,7 @@ from oobcodec.codec import Codec, loads
 from oobcodec.encoder import dumps_watched, finished
 from oobcodec.engine import SEGMENT
 from oobcodec.header import read
-from oobcodec.policy import TRUSTED
+from oobcodec.policy import TRUSTED, limited
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -56,7 +56,7 @@ async def decode(
     """Do what `oobcodec.loads` does with a message that has been received."""
     work = partial(loads, frames, policy=policy, limits=limits, **options)
     largest = LARGE if policy.trusted else LARGE_DATA
-    header = read(bytes(frames[0]), policy.limited(limits))
+    header = read(bytes(frames[0]), limited(policy, limits))
     if header.codecs is None and header.digests is None:
         return await aside(work, sum(header.lengths[: header.pickle_frames]), largest)
     return await aside(work, sum(header.sizes), largest)
@@ -112,4 +112,4 @@ def manner(
         open_encoded=codec.open_encoded,
         map_location=codec.map_location,
     )
-    return Manner(outward, inward, policy.limited(limits), keyring)
+    return Manner(outward, inward, limited(policy, limits), keyring)

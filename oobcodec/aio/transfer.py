@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from oobcodec.aio.coding import decode, encode
 from oobcodec.aio.lines import Line, ReaderLine, WriterLine, assemble, transmit
 from oobcodec.errors import PoisonedError
-from oobcodec.policy import TRUSTED
+from oobcodec.policy import TRUSTED, limited
 from oobcodec.transfer import shut
 from oobcodec.wire import Receiver, parts
 
@@ -113,7 +113,7 @@ async def recv(
         Of the socket. It is poisoned, as it is where this is cancelled, unless nothing has been received yet.
     """
     # What is refused should be refused before it is here.
-    frames = await recv_frames(source, limits=policy.limited(limits), keyring=keyring, allocate=allocate)
+    frames = await recv_frames(source, limits=limited(policy, limits), keyring=keyring, allocate=allocate)
     return await decode(frames, policy=policy, limits=limits, keyring=keyring, **options)
 
 
@@ -185,7 +185,7 @@ async def recv_frames(
     """
     line = ReaderLine(source) if isinstance(source, asyncio.StreamReader) else Line(source)
     _check(source, _receiving)
-    receiver = Receiver(limits=TRUSTED.limited(limits), keyring=keyring, allocate=allocate)
+    receiver = Receiver(limits=limited(TRUSTED, limits), keyring=keyring, allocate=allocate)
     try:
         return await assemble(line, receiver)
     except BaseException as error:

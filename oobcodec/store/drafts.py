@@ -12,12 +12,12 @@ from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
 from oobcodec.errors import KeyExistsError, StoreError
+from oobcodec.gathering import batches, behind
 from oobcodec.store.accounts import changing, charged
 from oobcodec.store.locks import opened
 from oobcodec.store.names import fresh
 from oobcodec.store.objects import exists, path_of
 from oobcodec.store.pages import fill, huge_memory
-from oobcodec.transfer import batches, behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from oobcodec.buffers import address
-from oobcodec.transfer import batches
+from oobcodec.gathering import batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
