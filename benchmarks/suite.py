@@ -71,8 +71,8 @@ class Process:
 
     def _ask(self, *what: Any) -> Any:
         connection = self._connection or self._start()
-        connection.send(what)
         try:
+            connection.send(what)
             if not connection.poll(PATIENCE):
                 self.close()
                 message = f"nothing after {PATIENCE} seconds"

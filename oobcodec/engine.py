@@ -89,17 +89,18 @@ def new_engine(
             view = flat(view.obj)  # which says why
         return True if view.nbytes < IN_BAND else append(view)
 
-    def show(chunk: Chunk) -> None:
-        chunks.append(chunk)
-        if watch is not None:
-            watch(chunk)
-
     # The pickler hands bytes and bytearrays of 64 KiB or more to ``write`` as they are.
-    machine = pickler(_Sink(chunks.append if watch is None else show), 5, buffer_callback=keep_in_band)
+    write = chunks.append if watch is None else partial(_keep_and_show, chunks, watch)
+    machine = pickler(_Sink(write), 5, buffer_callback=keep_in_band)
     machine.dispatch_table = table
     # To clear a memo costs what the largest object ever did; another one costs what the next object will.
     renew_memo = partial(machine.__setattr__, "memo", {})
     return machine.dump, chunks, buffers, machine.clear_memo, renew_memo
+
+
+def _keep_and_show(chunks: list[Chunk], watch: Watch, chunk: Chunk) -> None:
+    chunks.append(chunk)
+    watch(chunk)
 
 
 engines: list[Engine] = []

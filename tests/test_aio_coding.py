@@ -46,7 +46,11 @@ class Noting:
 
 
 @pytest.mark.parametrize("options", [{}, {"checksum": True}, {"keyring": KEYS}, {"copy": True}], ids=str)
-@pytest.mark.parametrize("obj", [{"a": 1}, MANY, "text", [b"x" * 2_000_000]], ids=["small", "many", "text", "bytes"])
+@pytest.mark.parametrize(
+    "obj",
+    [{"a": 1}, MANY, "text", [b"x" * 2_000_000], ["__main__"]],
+    ids=["small", "many", "text", "bytes", "like a name that goes by value"],
+)
 def test_what_comes_out_is_what_dumps_makes(obj, options):
     made = asyncio.run(encode(obj, **options))
     keys = {"keyring": KEYS} if "keyring" in options else {}
