@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,9 @@ def run(*, quick: bool, only: tuple[str, ...], peers: tuple[str, ...], output: P
                 console.print(f"measuring {name}", highlight=False)
             progress.update(task, description=name, completed=next(done, steps))
 
-        results = suite.measure(names, peers, suite.QUICK if quick else suite.FULL, advance)
+        # Who has waited for an hour and gives up has all that was measured.
+        keep = methodcaller("save", output)
+        results = suite.measure(names, peers, suite.QUICK if quick else suite.FULL, advance, keep)
         if COMPRESSION in besides:
             advance(COMPRESSION)
             results.compression = [each.to_dict() for each in compression.measure(QUICK if quick else FULL)]

@@ -29,8 +29,8 @@ OLD_PYTHON = ROOT / ".venvs" / OLD / "bin" / "python"
 
 FULL = Effort(rounds=7, seconds=0.02, scale=1)
 QUICK = Effort(rounds=3, seconds=0.004, scale=16)
-LARGE = 50_000_000
-ROUNDS_OF_LARGE = 3
+ROUNDS_OF_LARGE = {50_000_000: 3, 500_000_000: 1}
+"""How often at most, from so many bytes on: what takes seconds varies by less."""
 PATIENCE = 600
 """Seconds after which a peer is taken to hang."""
 
@@ -113,8 +113,14 @@ class Contender(NamedTuple):
         return self.process.ask(workload, method, self.peer, *arguments)
 
 
-def measure(names: Iterable[str], wanted: Sequence[str], effort: Effort, advance: Callable[[str], object]) -> Results:
-    """Measure workloads, and tell `advance` the name of each before."""
+def measure(
+    names: Iterable[str],
+    wanted: Sequence[str],
+    effort: Effort,
+    advance: Callable[[str], object],
+    keep: Callable[[Results], object],
+) -> Results:
+    """Measure workloads; tell `advance` the name of each before, and give `keep` all that is known after it."""
     with Process(sys.executable, [*ALL, *SHAPES]) as here, Process(OLD_PYTHON, ["proxystore"]) as there:
         versions = here.versions()
         contenders = [Contender(name, here, name) for name in versions]
@@ -129,6 +135,7 @@ def measure(names: Iterable[str], wanted: Sequence[str], effort: Effort, advance
             if WORKLOADS[name].missing:
                 continue
             _measure_one(results, name, here, [each for each in chosen if _is_meant(each, name)], effort)
+            keep(results)
     return results
 
 
@@ -148,7 +155,8 @@ def _measure_one(results: Results, name: str, here: Process, contenders: Sequenc
         except WorkerError as error:
             results.add(Entry(name, each.name, unsupported=str(error)))
     copies = []
-    for number in range(effort.rounds if workload.nbytes < LARGE else min(effort.rounds, ROUNDS_OF_LARGE)):
+    rounds = [most for nbytes, most in ROUNDS_OF_LARGE.items() if workload.nbytes >= nbytes]
+    for number in range(min([effort.rounds, *rounds])):
         copies.append(here.ask(name, "memcpy", effort.seconds))
         # In another order each round: who follows one that has given much memory back pays for getting it.
         for each in random.Random(number).sample(able, len(able)):
