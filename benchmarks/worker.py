@@ -125,7 +125,8 @@ def serve(connection: Connection) -> None:
         try:
             answer = True, getattr(worker, name)(*arguments)
         except Exception as error:  # noqa: BLE001  # whatever a peer raises is its result
-            answer = False, f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+            text = " ".join(str(error).replace(f"{sys.prefix}/", "").split())  # where it lies is nobody's business
+            answer = False, f"{type(error).__name__}: {text}"[:200]
         with suppress(BrokenPipeError):  # who asked is gone
             connection.send(answer)
 
