@@ -87,7 +87,7 @@ def measure(effort: Effort) -> list[Result]:
             turn()  # each goes to the next worker
         results.append(ratio("Dask", name, take_turns(turns, min(effort.rounds, ROUNDS)), workload.bar))
     sent = {cluster: _asked(connection, BYTES) for cluster, connection in clusters.items()}
-    results.append(Result("Dask", BYTES, sent["oobcodec"] / sent["Dask"], LESS, "x", sent))
+    results.append(Result("Dask", BYTES, sent["oobcodec"] / sent["Dask"], LESS, "x size", sent))
     for connection in clusters.values():
         connection.send(None)
     return results

@@ -17,7 +17,7 @@ class Result:
     figure, bar : float
         In `unit`: ``"x"`` is a ratio to the time of the other contender.
     measured : dict
-        What the figure was made of, by contender: seconds, or bytes where `unit` is ``"MiB"``.
+        What the figure was made of, by contender: seconds where `unit` is ``"x"``, otherwise bytes.
     """
 
     name: str
