@@ -12,8 +12,10 @@ from oobcodec.engine import (
     PYTHON,
     SMALL,
     STACK_GLOBAL,
+    TINY,
     dump_by_value,
     engines,
+    forget,
     holds_code,
     joined,
     names_what_goes_by_value,
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
 
 _FEW: Final = 16
 """Frames below which the header of any other message is worth remembering."""
-
-_TINY: Final = 512
-"""Bytes of a pickle that is too short to have made a memo large."""
 
 _take = engines.pop
 _give_back = engines.append
@@ -108,7 +107,7 @@ def dumps(  # noqa: PLR0911  # the common messages pass through with few calls
         engine = _take()
     except IndexError:
         engine = new_engine()
-    dump, chunks, buffers, clear_memo, renew_memo = engine
+    dump, chunks, buffers, clear_memo, _, room = engine
     try:
         dump(obj)
     except Exception as error:  # noqa: BLE001  # a refusal of pickle's or an error of the object's: told apart there
@@ -120,15 +119,20 @@ def dumps(  # noqa: PLR0911  # the common messages pass through with few calls
             return dumps(obj, copy=copy)  # with what has been registered since, perhaps for this very object
         if names_what_goes_by_value(chunks):
             return _dump_by_value(obj, None, copy=copy)
-        frames = framed("pickle", None, chunks, buffers, copy=copy)
+        if buffers or copy or len(chunks) > 1:
+            frames = framed("pickle", None, chunks, buffers, copy=copy)
+            forget(engine, sum(map(len, chunks)))
+            chunks.clear()
+            buffers.clear()
+            _give_back(engine)
+            return frames
         chunks.clear()
-        buffers.clear()
-        renew_memo()
-        _give_back(engine)
-        return frames
-    # Plain data, the common small message, without any of the calls above.
+    # Plain data, the common small message, mostly without any of the calls above.
     length = len(stream)
-    (clear_memo if length < _TINY else renew_memo)()
+    if length < TINY and not room:
+        clear_memo()
+    else:
+        forget(engine, length)
     _give_back(engine)
     try:
         first = _first_frames[length]
@@ -169,7 +173,7 @@ def dumps_watched(obj: object, watch: Watch, *, copy: bool = False) -> list[memo
     frames = _dump_alone(obj) if type(obj) in _alone or serializers else None
     if frames is not None:
         return _snapshots(frames) if copy else frames
-    dump, chunks, buffers, _, _ = new_engine(watch=watch)
+    dump, chunks, buffers, *_ = new_engine(watch=watch)
     try:
         dump(obj)
     except Exception as error:  # noqa: BLE001  # as in `dumps`
@@ -182,7 +186,7 @@ def dumps_watched(obj: object, watch: Watch, *, copy: bool = False) -> list[memo
 
 
 def _first_frame(length: int) -> memoryview:
-    first = memoryview(headers.encode("pickle", None, (length,), 1, ()))
+    first = memoryview(headers.encode_small("pickle", None, (length,), 1, ()))
     if length < SMALL:
         _first_frames[length] = first
     return first

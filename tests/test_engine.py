@@ -504,20 +504,33 @@ def test_engine_is_used_again():
     for obj in ([1], [Plain(a=1)], [np.arange(1000)], {"a": "b"}):
         oobcodec.dumps(obj)
     assert [one is other for one, other in zip(before, engines, strict=True)] == [True] * len(before)
-    for _, chunks, buffers, _, _ in engines:
+    for _, chunks, buffers, *_ in engines:
         assert chunks == buffers == []
 
 
-@pytest.mark.parametrize("make", [lambda: list(map(str, range(10_000))), lambda: [Plain(a=i) for i in range(5000)]])
-def test_engine_does_not_keep_a_large_memo(make):
-    engines.clear()
-    obj = make()
+@pytest.mark.parametrize("count", [100, 1000, 10_000, 100_000])
+@pytest.mark.parametrize("make", [lambda n: list(map(str, range(n))), lambda n: [Plain(a=i) for i in range(n // 2)]])
+def test_engine_keeps_no_object(make, count):
+    obj = make(count)
     before = sys.getrefcount(obj[-1])
     oobcodec.dumps(obj)
     after = sys.getrefcount(obj[-1])
     assert after == before
-    ((dump, *_),) = engines
-    assert sys.getsizeof(dump.__self__) < 1000
+
+
+@pytest.mark.parametrize("make", [lambda n: list(map(str, range(n))), lambda n: [Plain(a=i) for i in range(n // 2)]])
+def test_engine_keeps_room_for_pickles_of_a_size(make):
+    def room(count):
+        oobcodec.dumps(make(count))
+        ((dump, *_),) = engines
+        return sys.getsizeof(dump.__self__)
+
+    engines.clear()
+    few = 1000
+    large = room(10_000)
+    assert room(10) < few < large
+    assert room(10_000) == room(5000) == room(10_000) == large
+    assert room(100_000) < few  # it would be a lot, and the next ones are seldom that long
 
 
 def test_engine_of_a_failure_is_dropped():

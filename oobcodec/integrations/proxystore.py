@@ -100,15 +100,24 @@ def deserializer(data: Buffer) -> Any:
     size = len(data) - _SECOND
     if size > 0:
         # Plain data, which ProxyStore's own serializer has a short way for too.
-        start = data[:_SECOND]
-        if start == _opening("bytes", size)[1]:
-            return bytes(data[_SECOND:])
-        if start == _opening("str", size)[1]:
-            return str(memoryview(data)[_SECOND:], "utf-8", "surrogatepass")
-        first, opening = _opening("pickle", size)
-        if start == opening:
+        tag, first = _opened(bytes(data[:_SECOND]), size)
+        if tag == "pickle":
             return loads([first, memoryview(data)[_SECOND:]])
+        if tag == "bytes":
+            return bytes(data[_SECOND:])
+        if tag == "str":
+            return str(memoryview(data)[_SECOND:], "utf-8", "surrogatepass")
     return loads(data)
+
+
+@lru_cache(maxsize=4096)
+def _opened(start: bytes, size: int) -> tuple[str, bytes]:
+    """Return the tag and the first of two frames, the second one being of `size` bytes; or no tag."""
+    for tag in ("pickle", "bytes", "str"):
+        first, opening = _opening(tag, size)
+        if start == opening:
+            return tag, first
+    return "", b""
 
 
 @lru_cache(maxsize=4096)

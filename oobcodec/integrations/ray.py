@@ -78,7 +78,7 @@ class _Message:
         self.obj = obj
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[pickle.PickleBuffer, ...]]:
-        dump, chunks, buffers, _, _ = new_engine(_Pickler, _Table())
+        dump, chunks, buffers, *_ = new_engine(_Pickler, _Table())
         dump(self.obj)
         frames = framed("pickle", None, chunks, buffers, copy=False)
         return rebuild_encoded, tuple(map(pickle.PickleBuffer, frames))
