@@ -160,12 +160,17 @@ def decode_prelude(data: bytes | memoryview) -> Prelude:
     HeaderError
         They do not start a message, or one of a version or with flags that this library does not know.
     """
+    return _decode_prelude(bytes(data[:PRELUDE_SIZE]))
+
+
+@lru_cache(maxsize=1024)
+def _decode_prelude(data: bytes) -> Prelude:
     if len(data) < PRELUDE_SIZE:
-        if bytes(data[:3]) != MAGIC[: len(data)]:
+        if data[:3] != MAGIC[: len(data)]:
             raise HeaderError(_not_a_message(data))
         message = f"a message starts with {PRELUDE_SIZE} bytes, here are {len(data)}"
         raise TruncatedError(message)
-    magic, version, flags, auth_length, header_length, packed_length = _PRELUDE.unpack_from(data)
+    magic, version, flags, auth_length, header_length, packed_length = _PRELUDE.unpack(data)
     if magic != MAGIC:
         raise HeaderError(_not_a_message(data))
     if version != VERSION:
@@ -181,8 +186,8 @@ def decode_prelude(data: bytes | memoryview) -> Prelude:
     return prelude
 
 
-def _not_a_message(data: bytes | memoryview) -> str:
-    return f"not an oobcodec message: it starts with {bytes(data[:3])!r} instead of {MAGIC!r}"
+def _not_a_message(data: bytes) -> str:
+    return f"not an oobcodec message: it starts with {data[:3]!r} instead of {MAGIC!r}"
 
 
 def split_first(first: bytes) -> tuple[Prelude, bytes, bytes]:

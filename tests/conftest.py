@@ -1,6 +1,7 @@
 import copyreg
 import signal
 
+import pytest
 from hypothesis import settings
 
 # No deadlines: how long an example takes says more about the machine than about the code.
@@ -12,7 +13,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_finish(session):
+@pytest.fixture(autouse=True, scope="module")
+def exceptions_are_pickled_as_usual():
     """Let exceptions be pickled as usual: Dask, which some tests import, has tblib do that by `copyreg`."""
     for cls, reduce in [*copyreg.dispatch_table.items()]:
         if issubclass(cls, BaseException) and reduce.__module__.startswith("tblib"):

@@ -131,7 +131,8 @@ def test_other_errors_are_the_systems(store, monkeypatch):  # noqa: F811
     def failing(*arguments, **options):
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(objects, "opened", failing)
+    store.put(bytes(SMALL), "a")
+    monkeypatch.setattr(objects, "mapped", failing)
     with pytest.raises(OSError, match="broken"):
         memory_of(store._lease.descriptor, "a")
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _FILE: Final = "accounts"
 _FIELDS: Final = Struct("<8s16sQQQ?")
 _MAGIC: Final = b"OOBSTOR1"
+_STATE: Final = Struct("<QQ?")
+"""The last of the fields, which change."""
+_SETTLED: Final = False
 _CHANGING: Final = _FIELDS.size - 1, b"\1"
 
 _thread = threading.local()
@@ -89,7 +92,7 @@ def establish(store: int, capacity: int) -> None:
     name = f"{_FILE}.{fresh()}"
     with opened(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, store) as file:
         try:
-            os.write(file.fileno(), _packed(Accounts(store, fresh(), capacity, 0, 0)))
+            os.write(file.fileno(), _FIELDS.pack(_MAGIC, fresh().encode(), capacity, 0, 0, _SETTLED))
             with suppress(FileExistsError):
                 os.link(name, _FILE, src_dir_fd=store, dst_dir_fd=store)
         finally:
@@ -135,9 +138,9 @@ def changing(store: int) -> Iterator[Accounts]:
             try:
                 yield accounts
             except StoreError:
-                os.pwrite(descriptor, _packed(accounts), 0)
+                _save(descriptor, accounts)
                 raise
-            os.pwrite(descriptor, _packed(accounts), 0)
+            _save(descriptor, accounts)
     except FileNotFoundError:
         check_exists(store)
         raise
@@ -160,16 +163,14 @@ def check_exists(store: int) -> None:
         raise StoreError(message) from error
 
 
-def _packed(accounts: Accounts, *, interrupted: bool = False) -> bytes:
-    fields = accounts.id.encode(), accounts.capacity, accounts.used, accounts.free, interrupted
-    return _FIELDS.pack(_MAGIC, *fields)
+def _save(descriptor: int, accounts: Accounts) -> None:
+    os.pwrite(descriptor, _STATE.pack(accounts.used, accounts.free, _SETTLED), _FIELDS.size - _STATE.size)
 
 
 def _unpacked(store: int, data: bytes) -> tuple[Accounts, bool]:
     """Return accounts, and whether a process was interrupted while it changed them."""
-    magic = data[: len(_MAGIC)]
-    if magic != _MAGIC or len(data) != _FIELDS.size:
-        message = f"the store is of another version of oobcodec ({magic!r}): use the same on both sides"
+    if len(data) != _FIELDS.size or not data.startswith(_MAGIC):
+        message = f"the store is of another version of oobcodec ({data[: len(_MAGIC)]!r}): use the same on both sides"
         raise StoreError(message)
     _, identity, capacity, used, free, interrupted = _FIELDS.unpack(data)
     return Accounts(store, identity.decode(), capacity, used, free), interrupted

@@ -92,7 +92,7 @@ class Draft:
         """
         flock(self._descriptor, LOCK_SH)  # as those who map it
         os.fchmod(self._descriptor, _mode(pinned))
-        _publish(self._store, self._descriptor, self._path, name, self._relieve)
+        _insist(self._relieve, _publish, self._store, self._descriptor, self._path, name)
         self._published = True
 
     def close(self) -> None:
@@ -167,20 +167,26 @@ def put_small(store: int, room: Room, name: str, pieces: Sequence[memoryview], *
     StoreFullError
         There is no room for it.
     """
-    rest = memoryview(b"".join(pieces))
-    nbytes = len(rest)
+    data = b"".join(pieces)
+    nbytes = len(data)
     with changing(store) as accounts:
         room.make(accounts, nbytes)
-        relieve = partial(room.relieve, accounts, nbytes)
         try:
-            with _insist(relieve, opened, ".", os.O_WRONLY | os.O_TMPFILE, store, _mode(pinned)) as file:
-                descriptor = file.fileno()
-                while rest:
-                    rest = rest[_insist(relieve, os.write, descriptor, rest) :]
-                _publish(store, descriptor, f"/proc/self/fd/{descriptor}", name, relieve)
+            _insist(partial(room.relieve, accounts, nbytes), _put_small, store, name, data, _mode(pinned))
         except StoreError:
             accounts.used -= charged(nbytes)
             raise
+
+
+def _put_small(store: int, name: str, data: bytes, mode: int) -> None:
+    descriptor = os.open(".", os.O_WRONLY | os.O_TMPFILE, mode, dir_fd=store)
+    try:
+        rest = data
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        _publish(store, descriptor, f"/proc/self/fd/{descriptor}", name)
+    finally:
+        os.close(descriptor)
 
 
 def _key_exists() -> KeyExistsError:
@@ -192,11 +198,11 @@ def _mode(pinned: bool) -> int:  # noqa: FBT001  # all that there is to tell
     return 0o1400 if pinned else 0o400
 
 
-def _publish(store: int, descriptor: int, path: str, name: str, relieve: Callable[[], None]) -> None:
+def _publish(store: int, descriptor: int, path: str, name: str) -> None:
     now = time.time_ns()
     os.utime(descriptor, ns=(now, now))
     try:
-        _insist(relieve, partial(os.link, src_dir_fd=store, dst_dir_fd=store), path, path_of(name))
+        os.link(path, path_of(name), src_dir_fd=store, dst_dir_fd=store)
     except FileExistsError:
         raise _key_exists() from None
 

@@ -47,7 +47,8 @@ class Lease:
 
     def __exit__(self, *exception: object) -> None:
         self._users.pop()
-        self._leave_if_unused()
+        if self._closed:
+            self._leave_if_unused()
 
     @property
     def closed(self) -> bool:
@@ -60,7 +61,7 @@ class Lease:
         self._leave_if_unused()
 
     def _leave_if_unused(self) -> None:
-        if self._closed and not self._users:
+        if not self._users:
             self._leave()
 
 

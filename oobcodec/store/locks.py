@@ -26,7 +26,7 @@ def _close_inherited() -> None:
 os.register_at_fork(after_in_child=_close_inherited)
 
 
-def opened(path: str, flags: int, directory: int, mode: int = 0o600) -> FileIO:
+def opened(path: str, flags: int, directory: int) -> FileIO:
     """Open a file, to be locked.
 
     Returns
@@ -35,7 +35,7 @@ def opened(path: str, flags: int, directory: int, mode: int = 0o600) -> FileIO:
         As a context manager it is closed whatever happens: an interrupt may leave out a function of Python's, but not
         one of C's.
     """
-    file = FileIO(os.open(path, flags, mode, dir_fd=directory))
+    file = FileIO(os.open(path, flags, 0o600, dir_fd=directory))
     _opened[file.fileno()] = ref(file)
     return file
 

@@ -91,21 +91,38 @@ def memory_of(store: int, name: str, *, private: bool = False) -> memoryview:
     StoreError
         This process has too many objects mapped already.
     """
+    memory = _read(path_of(name), store)
+    if memory is None:
+        memory = _mapped(store, name, private=private)
+    return memory if private else memory.toreadonly()
+
+
+def _read(path: str, store: int) -> memoryview | None:
+    """Return the bytes of an object if it is a small one."""
+    descriptor = os.open(path, os.O_RDONLY, dir_fd=store)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_size > SMALL:
+            return None
+        memory = allocate(status.st_size)
+        os.preadv(descriptor, [memory], 0)
+        _note_use(descriptor, status)
+    finally:
+        os.close(descriptor)
+    return memory
+
+
+def _mapped(store: int, name: str, *, private: bool) -> memoryview:
     try:
         while True:
             with opened(path_of(name), os.O_RDONLY, store) as file:
                 descriptor = file.fileno()
                 status = os.fstat(descriptor)
-                if status.st_size <= SMALL:
-                    memory = allocate(status.st_size)
-                    os.preadv(descriptor, [memory], 0)
-                elif try_lock(descriptor, LOCK_SH) and _is_still(store, name, status):
+                if try_lock(descriptor, LOCK_SH) and _is_still(store, name, status):
                     memory = mapped(descriptor, status.st_size, private=private)
-                else:
-                    time.sleep(PAUSE)  # it is being deleted or evicted, and another may be taking its place
-                    continue
-                os.utime(descriptor, ns=(time.time_ns(), status.st_mtime_ns))
-            return memory if private else memory.toreadonly()
+                    _note_use(descriptor, status)
+                    return memory
+            time.sleep(PAUSE)  # it is being deleted or evicted, and another may be taking its place
     except OSError as error:
         if error.errno != errno.ENOMEM:
             raise
@@ -190,6 +207,10 @@ def _is_still(store: int, name: str, opened_status: os.stat_result) -> bool:
         return os.path.samestat(os.stat(path_of(name), dir_fd=store), opened_status)
     except FileNotFoundError:
         return False
+
+
+def _note_use(descriptor: int, status: os.stat_result) -> None:
+    os.utime(descriptor, ns=(time.time_ns(), status.st_mtime_ns))
 
 
 def last_used(status: os.stat_result) -> int:

@@ -70,7 +70,8 @@ class Room:
         if draft is not None and nbytes >= RECYCLED and accounts.free:
             _recycle(accounts, nbytes, draft)
         accounts.used += needed
-        trim(accounts, accounts.capacity - (accounts.used - accounts.free))
+        if accounts.free:
+            trim(accounts, accounts.capacity - (accounts.used - accounts.free))
 
     def evict(self, accounts: Accounts, nbytes: int) -> int:
         """Give memory back to the system: `nbytes` bytes or more, or as much as can be; return how much."""

@@ -186,7 +186,13 @@ def compare_dtypes(comparison, got, want, where):
 @compares(np.generic)
 def _compare_scalars(comparison, got, want, where):
     compare_dtypes(comparison, got.dtype, want.dtype, f"{where}.dtype")
-    comparison.equal("value", _octets(np.asarray(got)), _octets(np.asarray(want)), where)
+    comparison.equal("value", _fields(np.asarray(got)), _fields(np.asarray(want)), where)
+
+
+def _fields(array):
+    """Return the bytes of each field, without those between fields, which are what was there before."""
+    names = array.dtype.names
+    return [_fields(array[name]) for name in names] if names else _octets(array)
 
 
 @compares(np.random.Generator)
