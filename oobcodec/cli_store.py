@@ -71,25 +71,33 @@ def rm_command(name: str, keys: tuple[str, ...], directory: str) -> None:
             for key in keys:
                 store.delete(key)
     else:
-        oobcodec.Store.destroy(name, directory)
+        _store().destroy(name, directory)
 
 
 @store_commands.command("gc")
 @_in_directory
 def gc_command(directory: str) -> None:
     """Remove what killed processes have left: stores that nobody has open, and objects that were never complete."""
-    for name in oobcodec.Store.gc(directory):
+    for name in _store().gc(directory):
         click.echo(f"removed {tables.printable(name)}")
     # Who asks how full a store is has removed what is incomplete in it.
     list(_infos(directory))
 
 
+def _store() -> type[oobcodec.Store]:
+    try:
+        return oobcodec.Store
+    except ImportError as error:
+        # Of systems without file locks.
+        raise click.ClickException(str(error)) from error
+
+
 def _opened(name: str, directory: str) -> oobcodec.Store:
-    return oobcodec.Store(name, directory=directory, create=False)
+    return _store()(name, directory=directory, create=False)
 
 
 def _infos(directory: str) -> Iterator[Info]:
-    for name in oobcodec.Store.list(directory):
+    for name in _store().list(directory):
         # One that nobody else has open goes when it is opened, and others may go at any time.
         with suppress(StoreError), _opened(name, directory) as store:
             yield store.info()

@@ -58,6 +58,8 @@ class Compression:
 
     Raises
     ------
+    TypeError
+        An option is of another type.
     ValueError
         There is no such codec, or a number is out of range.
     """
@@ -68,6 +70,16 @@ class Compression:
     bandwidth: float = 200e6
 
     def __post_init__(self) -> None:
+        if not isinstance(self.codec, str):
+            message = f"compression={self.codec!r} is neither the name of a codec nor an oobcodec.Compression"
+            raise TypeError(message)
+        for name, number in (("level", self.level), ("threads", self.threads)):
+            if number is not None and type(number) is not int:
+                message = f"{name}={number!r} is neither an int nor None"
+                raise TypeError(message)
+        if not isinstance(self.bandwidth, int | float):
+            message = f"bandwidth={self.bandwidth!r} is neither an int nor a float"
+            raise TypeError(message)
         known = (AUTO, *blosc.CODECS, *REGISTRY.registered_codecs())
         if self.codec not in known:
             message = f"compression={self.codec!r} is not known; there are {', '.join(known)}"
@@ -91,12 +103,15 @@ def resolved(compression: Compression | str) -> Compression:
 
     Raises
     ------
+    TypeError
+        It is neither.
     ValueError
         There is no such codec.
     """
     if isinstance(compression, Compression):
         return compression
-    return _BY_NAME.get(compression) or Compression(codec=compression)
+    known = isinstance(compression, str) and _BY_NAME.get(compression)
+    return known or Compression(codec=compression)
 
 
 def compressed(frames: Sequence[memoryview], compression: Compression | str) -> list[memoryview]:

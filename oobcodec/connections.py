@@ -17,7 +17,7 @@ from oobcodec.addresses import peer_of
 from oobcodec.auth import Session, session_nonces
 from oobcodec.buffers import copied
 from oobcodec.codec import Codec, dumps, loads
-from oobcodec.handshake import exchange_within
+from oobcodec.handshake import exchange_within, shorter
 from oobcodec.header import read
 from oobcodec.hello import new_hello
 from oobcodec.inbox import Inbox
@@ -156,9 +156,8 @@ class Connection:
         agreed = coding(policy, limits, keyring, checksum=checksum, options=options)
         ours = new_hello(listening=role == "server", signing=keyring is not None)
         peer = peer_of(sock)
-        seconds = min((each for each in (timeout, hello_timeout) if each is not None), default=None)
         try:
-            theirs = exchange_within(sock, ours, seconds)
+            theirs = exchange_within(sock, ours, shorter(timeout, hello_timeout))
             self._open(sock, peer, (ours, theirs), agreed, timeout)
         except BaseException as error:
             sock.close()
@@ -265,6 +264,8 @@ class Connection:
         DecodeError
             Any other of `oobcodec.loads`, or it does not fit into `into`, of which nothing has been changed; the next
             message can be received all the same.
+        ValueError
+            Nothing can be received into `into`.
         PoisonedError
             The connection has stopped inside a message, or refused one.
         RuntimeError

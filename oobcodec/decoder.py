@@ -9,13 +9,13 @@ from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from oobcodec import header as headers
-from oobcodec.buffers import aligned, copied, flat
+from oobcodec.buffers import aligned, copied
 from oobcodec.calls import LENGTH, calls, notice
 from oobcodec.context import DEFAULTS, LOADING, RUNNING, LoadOptions
 from oobcodec.engine import PYTHON, SHORT, STOP, load, opening, raised_in, rebuilder, refused
 from oobcodec.errors import DecodeError, HeaderError, LimitError, OobError, TruncatedError
 from oobcodec.limits import Budget
-from oobcodec.packed import unpack
+from oobcodec.packed import unpack, viewed
 from oobcodec.placements import overlapping
 from oobcodec.policy import TRUSTED, limited
 from oobcodec.registry import DEFAULT as REGISTRY
@@ -116,7 +116,7 @@ def loads(  # noqa: C901, PLR0913  # most messages pass through without a call; 
     if type(first) is memoryview:
         first = first.tobytes()
     elif type(first) is not bytes:
-        first = bytes(_view(0, first))
+        first = bytes(viewed(0, first))
     plain = policy is TRUSTED and limits is None and keyring is None and writable is None and map_location is None
     if plain and open_encoded and not align and not RUNNING:
         # Most messages, at half of the general price; all others are sorted out below.
@@ -155,7 +155,7 @@ def loads_within(frames: list[Buffer], options: LoadOptions) -> Any:
     """Rebuild the object of a message inside of another one, at the expense of the same budget."""
     if options is DEFAULTS:
         return loads(frames)
-    first = bytes(_view(0, frames[0])) if frames else b""
+    first = bytes(viewed(0, frames[0])) if frames else b""
     with options.budget.inside():
         return _load_message(first, frames, options, options.limits, None)
 
@@ -242,22 +242,14 @@ def _listed(
             message = f"frames are a list of buffers or one packed buffer, not {type(frames).__name__}"
             raise DecodeError(message) from None
         return list(iterator)
-    return unpack(_view(0, view), limits=limited(policy, limits, signed=keyring is not None), keyring=keyring)
-
-
-def _view(index: int, frame: Buffer) -> memoryview:
-    try:
-        return flat(frame)
-    except (TypeError, BufferError, ValueError) as error:
-        message = f"frame {index} is no contiguous buffer but {type(frame).__name__}: {error}"
-        raise DecodeError(message) from error
+    return unpack(view, limits=limited(policy, limits, signed=keyring is not None), keyring=keyring)
 
 
 def _checked(index: int, frame: Buffer, length: int) -> memoryview:
     """Return a frame as a view, if it is as long as the header says."""
-    view = frame if type(frame) is memoryview else _view(index, frame)
+    view = frame if type(frame) is memoryview else viewed(index, frame)
     if view.format != "B" or view.ndim != 1 or not view.contiguous:
-        view = _view(index, frame)
+        view = viewed(index, frame)
     if len(view) != length:
         message = f"frame {index} has {len(view)} bytes, the header says {length}"
         raise (TruncatedError if len(view) < length else HeaderError)(message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from oobcodec.errors import DecodeError, RegistryError
-from oobcodec.plugins import Plugins, check_tag, unknown
+from oobcodec.plugins import Plugins, check_members, check_tag, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,8 +51,9 @@ class FrameCodecs(Plugins):
         Raises
         ------
         RegistryError
-            The tag is malformed or taken.
+            `codec` lacks an attribute or a method of `oobcodec.FrameCodec`; its tag is malformed or taken.
         """
+        check_members("codec", codec, ("tag", "compress", "decompress"))
         tag = codec.tag
         check_tag(tag)
         with self._lock:

@@ -88,6 +88,11 @@ def exchange_within(sock: socket.socket, ours: Hello, seconds: float | None) -> 
                 raise TimeoutError(no_hello(seconds))
 
 
+def shorter(*timeouts: float | None) -> float | None:
+    """Return the shortest of some timeouts in seconds, of which ``None`` is for ever."""
+    return min((seconds for seconds in timeouts if seconds is not None), default=None)
+
+
 def no_hello(seconds: float | None) -> str:
     """Return what to say of a peer that has not said hello in time."""
     return f"no hello within {seconds} s: the peer is not an oobcodec connection, or busy (hello_timeout=)"

@@ -10,13 +10,12 @@ from os import PathLike, fstat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oobcodec.buffers import flat
 from oobcodec.compression import described, expanded
 from oobcodec.errors import DecodeError, HeaderError, TruncatedError
 from oobcodec.header import decode, decode_prelude
 from oobcodec.limits import FOR_DATA, Budget
 from oobcodec.names import Name
-from oobcodec.packed import unpack
+from oobcodec.packed import unpack, viewed
 from oobcodec.policy import DATA
 from oobcodec.reports import Report, Row
 
@@ -79,7 +78,8 @@ def inspect(message: Iterable[Buffer] | Buffer | str | PathLike[str], *, limits:
     PolicyError
         The pickle stream is compressed with a codec that is none of oobcodec's.
     DecodeError
-        The pickle stream is no pickle, or is compressed, and damaged or the package blosc2 is not installed.
+        A frame is no contiguous buffer; or the pickle stream is no pickle, or is compressed, and damaged or the package
+        blosc2 is not installed.
     """
     frames = _frames(message, limits)
     prelude = decode_prelude(frames[0])
@@ -119,9 +119,11 @@ def _frames(message: Iterable[Buffer] | Buffer | str | PathLike[str], limits: Li
     if isinstance(message, str | PathLike):
         return unpack(_mapped(Path(message)), limits=limits)
     try:
-        return unpack(memoryview(message), limits=limits)  # type: ignore[arg-type]  # what is no buffer is a list
+        view = memoryview(message)  # type: ignore[arg-type]  # what is no buffer is a list
     except TypeError:
-        frames = [flat(frame) for frame in message]
+        frames = [viewed(index, frame) for index, frame in enumerate(message)]
+    else:
+        return unpack(view, limits=limits)
     if not frames:
         text = "no frames: a message has one at least"
         raise TruncatedError(text)

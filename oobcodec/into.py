@@ -67,7 +67,7 @@ def target(into: Any, decode: Decode) -> Target:
     EncodeError
         `into` cannot be pickled.
     ValueError
-        It cannot be written to, or there is no memory in it.
+        It cannot be written to, is a buffer that is not contiguous, or there is no memory in it.
     """
     return _Memory(into, decode) if isinstance(into, _BUFFERS) else _Twin(into, decode)
 
@@ -76,7 +76,11 @@ class _Memory:
     """A buffer for one message."""
 
     def __init__(self, into: Any, decode: Decode) -> None:
-        self._free = flat(into)
+        try:
+            self._free = flat(into)
+        except BufferError as error:
+            message = f"into= is not contiguous: a {type(into).__name__}; give memory in one piece"
+            raise ValueError(message) from error
         if self._free.readonly:
             message = f"into= is read-only: a {type(into).__name__}"
             raise ValueError(message)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from threading import RLock
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self
 
 from oobcodec.addresses import check_exposure, parse, resolve, text
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from oobcodec.policy import Policy
 
 _log: Final = logging.getLogger("oobcodec")
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that pass when others give back what they hold."""
+
+_RETRY: Final = 0.5
+"""Seconds until the next try to accept a connection when there are no file descriptors."""
 
 
 class _Manner(NamedTuple):
@@ -63,7 +69,8 @@ class Listener:
     or silent delays no other. As many as the backlog may be at it; one more, and the oldest is dropped.
 
     Iterating over it yields connections until it is closed, and tells of peers that come to nothing in warnings of the
-    logger ``oobcodec``.
+    logger ``oobcodec``. So it does where there are no file descriptors left, or no memory: those who connect then wait
+    until there are some.
 
     Attributes
     ----------
@@ -131,10 +138,14 @@ class Listener:
             except OobError as error:
                 _log.warning("%s; %s goes on", error, self.address)
                 continue
-            except OSError:
+            except OSError as error:
                 if self._closed:
                     return
-                raise
+                if error.errno not in _EXHAUSTED:
+                    raise
+                _log.warning("%s cannot accept a connection: %s", self.address, error)
+                sleep(_RETRY)
+                continue
             yield connection
 
     def _ready(self, end: float | None) -> list[SelectorKey]:
@@ -144,7 +155,8 @@ class Listener:
             if not self._closed:
                 ready = self._selector.select(None if first is None else max(first - monotonic(), 0))
                 if not self._closed:
-                    return [key for key, _ in ready]
+                    # Those who are here already before those who come, for whom there may be no file descriptor.
+                    return sorted((key for key, _ in ready), key=lambda key: key.data is None)
         except (OSError, ValueError):
             # A signal handler may have closed it here.
             if not self._closed:
@@ -159,6 +171,9 @@ class Listener:
             sock, name = self._sock.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return None
+        except OSError:
+            self._drop_the_overdue()  # who may hold the file descriptor that it takes
+            raise
         peer = text(name) or self.address
         return self._step(self._caller(sock, peer))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
-from oobcodec.buffers import allocate, flat
-from oobcodec.errors import HeaderError, IntegrityError, TruncatedError
+from oobcodec.buffers import allocate, flat, padding
+from oobcodec.errors import DecodeError, HeaderError, IntegrityError, TruncatedError
 from oobcodec.header import check_sizes, decode_prelude, packed_offsets, read
 from oobcodec.limits import UNLIMITED
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from oobcodec.auth import Keyring
     from oobcodec.buffers import Buffer
     from oobcodec.limits import Limits
+
+_FEW: Final = 16
+"""Frames below which it is worth remembering where each lies."""
 
 
 def packed_size(frames: Sequence[Buffer]) -> int:
@@ -35,9 +39,14 @@ def pack(frames: Sequence[Buffer]) -> memoryview:
     memoryview
         Shape ``(packed_size(frames),)``, writable, aligned to 64 bytes. Each frame starts at a multiple of 64 bytes,
         and zeros fill what lies between two frames.
+
+    Raises
+    ------
+    HeaderError, TruncatedError
+        The frames are not one whole message.
     """
-    memory = allocate(packed_size(frames))
-    _copy(frames, memory)
+    memory = allocate(_whole_size(frames))
+    copy_into(frames, memory)
     return memory
 
 
@@ -59,18 +68,44 @@ def pack_into(frames: Sequence[Buffer], buffer: Buffer) -> int:
 
     Raises
     ------
+    HeaderError, TruncatedError
+        The frames are not one whole message. Nothing is written.
     ValueError
-        `buffer` is too small, or read-only. Nothing is written.
+        `buffer` is too small, read-only, or not contiguous. Nothing is written.
     """
-    target = flat(buffer)
-    size = packed_size(frames)
+    size = _whole_size(frames)
+    try:
+        target = flat(buffer)
+    except BufferError as error:
+        message = "the buffer is not contiguous: give memory in one piece"
+        raise ValueError(message) from error
     if target.readonly:
         message = "the buffer is read-only"
         raise ValueError(message)
     if target.nbytes < size:
         message = f"the message packs into {size} bytes, the buffer has {target.nbytes}"
         raise ValueError(message)
-    _copy(frames, target)
+    return copy_into(frames, target)
+
+
+def copy_into(frames: Sequence[Buffer], memory: memoryview) -> int:
+    """Copy the first frames of a message, or all of them, to where they lie in its packed form; return their end."""
+    end = 0
+    for frame in frames:
+        view = flat(frame)
+        start = end + padding(end)
+        memory[end:start] = bytes(start - end)
+        end = start + len(view)
+        memory[start:end] = view
+    return end
+
+
+def _whole_size(frames: Sequence[Buffer]) -> int:
+    size = packed_size(frames)
+    declared = decode_prelude(flat(frames[0]) if frames else b"").packed_length
+    if declared != size:
+        message = f"the frames pack into {size} bytes, the prelude says {declared}: they are not one whole message"
+        raise HeaderError(message)
     return size
 
 
@@ -99,8 +134,10 @@ def unpack(buffer: Buffer, *, limits: Limits | None = None, keyring: Keyring | N
         It is not signed by a key of `keyring`.
     IntegrityError
         It is signed or has checksums, and its header or the padding between its frames is not what was written.
+    DecodeError
+        The buffer is not contiguous, or is none.
     """
-    memory = flat(buffer)
+    memory = viewed(0, buffer)
     limits = UNLIMITED if limits is None else limits
     prelude = decode_prelude(memory)
     check_sizes(prelude, limits)
@@ -110,20 +147,43 @@ def unpack(buffer: Buffer, *, limits: Limits | None = None, keyring: Keyring | N
             raise TruncatedError(message)
         message = f"{memory.nbytes - prelude.packed_length} bytes follow a message of {prelude.packed_length}"
         raise HeaderError(message)
-    first = memory[: prelude.first_length]
+    size = prelude.first_length
+    first = memory[:size]
     if keyring is not None:
         keyring.verify(first)
     header = read(first.tobytes(), limits)
-    lengths = (prelude.first_length, *header.lengths)
+    lengths = (size, *header.lengths)
     if header.digests is not None:
         check_padding(memory, lengths)
-    return [first, *split(memory, lengths)[1:]]
+    return split(memory, lengths)
 
 
 def split(memory: memoryview, lengths: Sequence[int]) -> list[memoryview]:
     """Return consecutive frames of the packed form as slices of `memory`, which starts where the first of them does."""
-    offsets = packed_offsets(lengths)
-    return [memory[offset : offset + length] for offset, length in zip(offsets, lengths, strict=False)]
+    slices = _slices_of_few(tuple(lengths)) if len(lengths) < _FEW else _slices(lengths)
+    return [memory[each] for each in slices]
+
+
+def _slices(lengths: Sequence[int]) -> list[slice]:
+    return [slice(start, start + length) for start, length in zip(packed_offsets(lengths), lengths, strict=False)]
+
+
+_slices_of_few = lru_cache(maxsize=1024)(_slices)
+
+
+def viewed(index: int, frame: Buffer) -> memoryview:
+    """Return a frame of a message as a flat view of its memory.
+
+    Raises
+    ------
+    DecodeError
+        It is no contiguous buffer.
+    """
+    try:
+        return flat(frame)
+    except (TypeError, BufferError, ValueError) as error:
+        message = f"frame {index} is no contiguous buffer but {type(frame).__name__}: {error}"
+        raise DecodeError(message) from error
 
 
 def check_padding(memory: memoryview, lengths: Sequence[int], index: int = 0) -> None:
@@ -149,12 +209,3 @@ def check_padding(memory: memoryview, lengths: Sequence[int], index: int = 0) ->
         if any(memory[slice(*gap)]):
             message = f"the padding behind frame {number} is not zero: the message was damaged or changed"
             raise IntegrityError(message)
-
-
-def _copy(frames: Sequence[Buffer], memory: memoryview) -> None:
-    end = 0
-    for frame, offset in zip(frames, packed_offsets(memoryview(frame).nbytes for frame in frames), strict=False):
-        view = flat(frame)
-        memory[end:offset] = bytes(offset - end)
-        end = offset + view.nbytes
-        memory[offset:end] = view

@@ -74,6 +74,14 @@ def _register_of(module: str) -> Callable[[], object]:
     return register
 
 
+def check_members(kind: str, plugin: object, names: Sequence[str]) -> None:
+    """Raise `RegistryError` if what is to be registered lacks a member that its kind has."""
+    missing = [name for name in names if not hasattr(plugin, name)]
+    if missing:
+        message = f"{plugin!r} is no {kind}: it lacks {', '.join(missing)}"
+        raise RegistryError(message)
+
+
 def check_tag(tag: object) -> None:
     """Raise `RegistryError` if something cannot be registered under this tag."""
     if not isinstance(tag, str) or not TAG.fullmatch(tag):

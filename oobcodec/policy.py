@@ -118,7 +118,7 @@ class Policy:
         PolicyError
             One of them would let a message do anything at all.
         ValueError
-            One of them is no such name; or everything is allowed already.
+            One of them is no such name, or a class without one; or everything is allowed already.
         """
         if self.trusted:
             message = "TRUSTED allows everything already: begin with DATA"
@@ -126,6 +126,9 @@ class Policy:
         names = []
         for each in what:
             name = f"{each.__module__}:{each.__qualname__}" if isinstance(each, type) else each
+            if isinstance(each, type) and not _GLOBAL.fullmatch(name):
+                message = f"{each!r} has no name that a message could import it by: define it outside of functions"
+                raise ValueError(message)
             if not isinstance(name, str) or not (_GLOBAL.fullmatch(name) or TAG.fullmatch(name)):
                 message = f"{name!r} is no class, and neither 'package.module:name' nor a tag 'package.name'"
                 raise ValueError(message)
@@ -258,7 +261,7 @@ def limited(policy: Policy, limits: Limits | None, *, signed: bool = False) -> L
     if not isinstance(policy, Policy):
         message = f"policy={policy!r} is no policy: those are oobcodec.TRUSTED, oobcodec.DATA, and DATA.allowing(...)"
         raise TypeError(message)
-    if not isinstance(limits, Limits | None):
+    if limits is not None and not isinstance(limits, Limits):
         message = f"limits={limits!r} are none: write oobcodec.Limits(max_total_bytes=...), and more of its names"
         raise TypeError(message)
     defaults = SIGNED.over(policy.limits) if signed else policy.limits

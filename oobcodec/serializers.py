@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from oobcodec.errors import DecodeError, RegistryError
-from oobcodec.plugins import Plugins, check_tag, unknown
+from oobcodec.plugins import Plugins, check_members, check_tag, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,8 +61,10 @@ class Serializers(Plugins):
         Raises
         ------
         RegistryError
-            The tag is malformed or taken, or `before` is not registered.
+            `serializer` lacks an attribute or a method of `oobcodec.Serializer`; its tag is malformed or taken; or
+            `before` is not registered.
         """
+        check_members("serializer", serializer, ("tag", "supports", "dumps", "loads"))
         tag = serializer.tag
         check_tag(tag)
         with self._lock:

@@ -132,6 +132,9 @@ def recv(  # noqa: PLR0913  # each is a choice of its own
     DecodeError
         Of `oobcodec.loads`, or what arrives does not fit into `into`, whose arrays have not been changed; the next
         message can be received all the same.
+    ValueError
+        Nothing can be received into `into`: it is read-only, a buffer that is not contiguous, or without memory. Or
+        `allocate` is given too.
     PoisonedError
         An earlier `recv` on this socket stopped inside a message.
     OSError

@@ -178,8 +178,9 @@ def test_inspect_of_a_message_without_buffers(run, message):
 def test_inspect_of_a_large_file(run, message):
     size = 5 << 30  # of which no page is on the disk
     first = encode("pickle", None, (3, size), 1, ((2, 0, size, False),))
-    message.write_bytes(oobcodec.pack([first, b"\x80\x05."]))
-    os.truncate(message, packed_offsets((len(first), 3, size))[-1])
+    _, stream, _, end = packed_offsets((len(first), 3, size))
+    message.write_bytes(first.ljust(stream, b"\0") + b"\x80\x05.")
+    os.truncate(message, end)
     assert "5,368,709,120" in run("inspect", message).stdout_text
 
 

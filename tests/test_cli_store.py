@@ -1,5 +1,6 @@
 """``oobcodec store``, beside processes that have stores open."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from stores import MIB, parts_of, place, store  # noqa: F401  # fixtures
 
+import oobcodec
 from oobcodec import cli
 from oobcodec.store import Store
 
@@ -128,6 +130,15 @@ def test_elsewhere_than_on_linux_it_says_so(place, monkeypatch):  # noqa: F811
     monkeypatch.setattr(sys, "platform", "darwin")
     result = run("ls", directory=place)
     assert (result.exit_code, result.output[:25]) == (1, "Error: Store needs Linux:")
+
+
+@pytest.mark.parametrize("command", [["ls"], ["ls", "a"], ["info", "a"], ["rm", "a"], ["rm", "a", "x"], ["gc"]])
+def test_where_there_are_no_file_locks_it_says_so(place, monkeypatch, command):  # noqa: F811
+    monkeypatch.delattr(oobcodec, "Store", raising=False)
+    monkeypatch.delitem(sys.modules, "oobcodec.store")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    result = run(*command, directory=place)
+    assert (result.exit_code, result.output[:34]) == (1, "Error: oobcodec.Store needs Linux:")
 
 
 def test_prints_names_as_they_are(place):  # noqa: F811

@@ -1,4 +1,5 @@
 import asyncio
+import re
 import socket
 import sys
 import zlib
@@ -97,6 +98,20 @@ def test_codec_that_is_not_there(codec):
 def test_numbers_out_of_range(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
         Compression(**wrong)
+
+
+@pytest.mark.parametrize("name", ["level", "threads", "bandwidth"])
+def test_numbers_of_another_type(name):
+    with pytest.raises(TypeError, match=f"{name}='9' is neither an int nor "):
+        Compression(**{name: "9"})
+
+
+@pytest.mark.parametrize("wrong", [5, ["lz4"], {"codec": "lz4"}])
+def test_what_is_no_compression(wrong):
+    text = re.escape(f"compression={wrong} is neither the name of a codec nor an oobcodec.Compression")
+    for call in (lambda: oobcodec.dumps(None, compression=wrong), lambda: Compression(codec=wrong)):
+        with pytest.raises(TypeError, match=text):
+            call()
 
 
 def test_options_are_heeded():

@@ -7,6 +7,12 @@ from oobcodec.frame_codecs import FrameCodecs
 class Backwards:
     tag = "tests.backwards"
 
+    def compress(self, frame, itemsize):
+        return frame[::-1].tobytes()
+
+    def decompress(self, frame, memory):
+        memory[:] = frame[::-1]
+
 
 def test_codecs():
     codecs, codec = FrameCodecs({}), Backwards()
@@ -26,3 +32,10 @@ def test_codecs():
     codec.tag = "backwards"
     with pytest.raises(RegistryError, match=r"the tag 'backwards' is not 'package\.name'"):
         codecs.register_codec(codec)
+
+
+def test_what_is_no_codec():
+    codecs = FrameCodecs({})
+    with pytest.raises(RegistryError, match=r"<object .*> is no codec: it lacks tag, compress, decompress"):
+        codecs.register_codec(object())
+    assert codecs.registered_codecs() == ()

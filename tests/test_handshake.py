@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from oobcodec.errors import AuthenticationError, HeaderError, TruncatedError
-from oobcodec.handshake import exchange, exchange_within
+from oobcodec.handshake import exchange, exchange_within, shorter
 from oobcodec.hello import HELLO_SIZE, Hello
 
 OURS = Hello(listening=False, signing=False, nonce=bytes(range(16)))
@@ -152,3 +152,9 @@ def test_a_silent_tls_peer_is_a_timeout(pair):
     client, server = over_tls(pair, trustme.CA())
     with client, server, pytest.raises(TimeoutError):
         exchange_within(client, OURS, SHORT)
+
+
+def test_of_two_timeouts_the_shorter_counts_and_none_is_for_ever():
+    assert shorter(3, 2.5) == 2.5
+    assert shorter(None, 3) == shorter(3, None) == 3
+    assert shorter(None, None) is None

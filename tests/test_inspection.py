@@ -36,6 +36,9 @@ class Whole:
     def dumps(self, obj):
         return {"real": obj.real, 1: b"\xff"}, [bytes(100)]
 
+    def loads(self, meta, buffers):
+        raise NotImplementedError
+
 
 def test_facts():
     base = np.arange(2000)
@@ -250,6 +253,8 @@ def test_damaged_stream(stream):
         ([*oobcodec.dumps([1]), b""], HeaderError, r"the frames have \(\d+, 0\) bytes, the header says"),
         (bytes(oobcodec.pack(oobcodec.dumps([1])))[:-1], TruncatedError, r"the buffer ends after"),
         ([first_frame([1, 2])], HeaderError, r"the header is not an array of 7 fields"),
+        (memoryview(bytes(100))[::2], DecodeError, r"frame 0 is no contiguous buffer but memoryview"),
+        ([*oobcodec.dumps([1])[:1], 5], DecodeError, r"frame 1 is no contiguous buffer but int"),
     ],
 )
 def test_no_whole_message(message, error, text):

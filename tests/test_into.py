@@ -741,6 +741,11 @@ def test_a_read_only_buffer_is_refused(pair, tmp_path):
                 recv(pair[1], into=into)
 
 
+def test_a_buffer_with_gaps_is_refused(pair):
+    with pytest.raises(ValueError, match="into= is not contiguous: a memoryview; give memory in one piece"):
+        recv(pair[1], into=memoryview(bytearray(1000))[::2])
+
+
 @pytest.mark.parametrize("obj", [b"some bytes" * 100, "text" * 100, "ä" * 70_000])
 def test_bytes_and_strings_are_in_the_buffer_and_copied(receive, obj):
     into = bytearray(MIB)

@@ -2,6 +2,7 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -353,20 +354,74 @@ def test_iterating_ends_when_it_is_closed(listener, pool, keep):
     assert list(listener) == []
 
 
+@pytest.fixture
+def exhaust(keep):
+    """Take all file descriptors that the process may have, and return what gives them back."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    keep(contextlib.ExitStack()).callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+
+    def exhausted():
+        taken = keep(contextlib.ExitStack())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))  # not to take a million
+        with contextlib.suppress(OSError):
+            while True:
+                taken.callback(os.close, os.dup(0))
+        return taken.close
+
+    return exhausted
+
+
+def test_without_file_descriptors_the_loop_goes_on_when_there_are_some(listener, keep, exhaust, monkeypatch, caplog):
+    client = keep(dialled(listener))
+    client.sendall(new_hello(listening=False, signing=False).encode())
+    give_back = exhaust()
+    monkeypatch.setattr(listening, "sleep", lambda _: give_back())
+    with caplog.at_level(logging.WARNING, "oobcodec"):
+        connection = keep(next(iter(listener)))
+    assert connection.peer == name_of(client)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{listener.address} cannot accept a connection: ")
+    assert record.getMessage().endswith("Too many open files")
+
+
+def test_without_file_descriptors_who_is_silent_for_too_long_goes_all_the_same(keep, exhaust):
+    listener = keep(listen(HERE, hello_timeout=SHORT))
+    silent = keep(dialled(listener))
+    with pytest.raises(TimeoutError):
+        listener.accept(0)
+    keep(dialled(listener))
+    exhaust()
+    time.sleep(2 * SHORT)
+    with pytest.raises(OobError, match=f"^from {name_of(silent)}: .*no hello within"):
+        listener.accept(60)
+
+
+def test_without_file_descriptors_who_is_here_already_is_served_first(listener, keep, exhaust):
+    client = keep(dialled(listener))
+    with pytest.raises(TimeoutError):
+        listener.accept(0)
+    keep(dialled(listener))
+    exhaust()
+    client.sendall(new_hello(listening=False, signing=False).encode())
+    assert keep(listener.accept(60)).peer == name_of(client)
+    with pytest.raises(OSError, match="Too many open files"):
+        listener.accept(60)
+
+
 def test_an_error_of_the_listeners_own_ends_the_loop(listener, monkeypatch, keep):
-    class Exhausted:
+    class Broken:
         def __init__(self, sock):
             self.sock = sock
 
         def accept(self):
-            raise OSError(errno.EMFILE, "Too many open files")
+            raise OSError(errno.EPERM, "Operation not permitted")
 
         def __getattr__(self, name):
             return getattr(self.sock, name)
 
     keep(dialled(listener))
-    monkeypatch.setattr(listener, "_sock", Exhausted(listener._sock))
-    with pytest.raises(OSError, match="Too many open files"):
+    monkeypatch.setattr(listener, "_sock", Broken(listener._sock))
+    with pytest.raises(OSError, match="Operation not permitted"):
         next(iter(listener))
 
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from oobcodec import header
 from oobcodec.auth import Keyring
 from oobcodec.buffers import address
-from oobcodec.errors import AuthenticationError, HeaderError, IntegrityError, LimitError, TruncatedError
+from oobcodec.errors import AuthenticationError, DecodeError, HeaderError, IntegrityError, LimitError, TruncatedError
 from oobcodec.limits import Limits
-from oobcodec.packed import pack, pack_into, packed_size, split, unpack
+from oobcodec.packed import pack, pack_into, packed_size, split, unpack, viewed
 
 KEYS = Keyring({"k": bytes(32)}, sign_with="k")
 LENGTHS = st.lists(st.integers(0, 200), max_size=20)
@@ -71,6 +71,35 @@ def test_a_buffer_that_cannot_take_the_message_stays_as_it_is():
     assert memory == b"\xff" * (size - 1)
     with pytest.raises(ValueError, match="read-only"):
         pack_into(frames, bytes(size))
+
+
+@pytest.mark.parametrize(
+    ("frames", "error", "text"),
+    [
+        ([], TruncatedError, "a message starts with 24 bytes, here are 0"),
+        ([b"some text of 24 bytes..."], HeaderError, "not an oobcodec message: it starts with b'som'"),
+        (message(100)[:1], HeaderError, r"pack into \d+ bytes, the prelude says \d+: they are not one whole message"),
+        ([*message(100), b"x"], HeaderError, r"pack into \d+ bytes, the prelude says \d+"),
+    ],
+)
+def test_only_a_whole_message_is_packed(frames, error, text):
+    memory = bytearray(b"\xff" * 1000)
+    for call in (lambda: pack(frames), lambda: pack_into(frames, memory)):
+        with pytest.raises(error, match=text):
+            call()
+    assert memory == b"\xff" * 1000
+
+
+def test_a_buffer_with_gaps_is_refused():
+    with pytest.raises(ValueError, match="the buffer is not contiguous: give memory in one piece"):
+        pack_into(message(100), memoryview(bytearray(1000))[::2])
+
+
+def test_a_frame_is_viewed_if_it_is_contiguous():
+    assert viewed(1, np.arange(2, dtype="<u2")) == bytes([0, 0, 1, 0])
+    for wrong in (np.arange(4)[::2], "text"):
+        with pytest.raises(DecodeError, match=f"frame 1 is no contiguous buffer but {type(wrong).__name__}: ."):
+            viewed(1, wrong)
 
 
 @pytest.mark.parametrize("kept", [0, 2, 23])

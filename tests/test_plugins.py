@@ -4,7 +4,7 @@ import pytest
 from helpers import forgotten_modules, run_python, write_module
 
 from oobcodec.errors import RegistryError
-from oobcodec.plugins import Plugins, check_tag, unknown
+from oobcodec.plugins import Plugins, check_members, check_tag, unknown
 
 PLUGIN = """
     import oobcodec
@@ -147,3 +147,9 @@ def test_tags():
         check_tag("book")
     text = "the serializer tag 'shelf.book' is unknown here: install and import 'shelf', which registers it"
     assert unknown("serializer", "shelf.book") == text
+
+
+def test_members():
+    check_members("text", "a", ("upper", "lower"))
+    with pytest.raises(RegistryError, match=r"'a' is no list: it lacks append, pop"):
+        check_members("list", "a", ("append", "index", "pop"))

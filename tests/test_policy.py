@@ -240,6 +240,15 @@ def test_policies_are_values():
     assert isinstance(DATA, Policy)
 
 
+def test_a_class_without_a_name_to_import_it_by_cannot_be_allowed():
+    class Local:
+        pass
+
+    text = r"<class '.*<locals>\.Local'> has no name that a message could import it by: define it outside of functions"
+    with pytest.raises(ValueError, match=text):
+        DATA.allowing(Local)
+
+
 def test_names_are_given_to_those_who_take_them_alone():
     with pytest.raises(PolicyError, match=r"gives a class or a function to builtins:complex"):
         loads(stream(named("builtins", "complex"), named("builtins", "list"), b"\x85R"), policy=DATA)

@@ -123,6 +123,12 @@ def test_malformed_serializer_tag(tag):
         oobcodec.register_serializer(Pairs(tag))
 
 
+def test_what_is_no_serializer():
+    with pytest.raises(RegistryError, match=r"<object .*> is no serializer: it lacks tag, supports, dumps, loads"):
+        oobcodec.register_serializer(object())
+    assert DEFAULT.serializers == ()
+
+
 def test_unknown_serializer():
     oobcodec.register_serializer(Pairs())
     frames = oobcodec.dumps(Pair([b"", b""]))

@@ -11,7 +11,7 @@ from oobcodec.aio.connections import Connection
 from oobcodec.aio.dialling import dial
 from oobcodec.aio.lines import Line
 from oobcodec.connections import HELLO_TIMEOUT, check_timeout
-from oobcodec.handshake import no_hello
+from oobcodec.handshake import no_hello, shorter
 from oobcodec.hello import new_hello
 from oobcodec.policy import TRUSTED
 from oobcodec.transfer import tell
@@ -94,8 +94,7 @@ async def connect(  # noqa: PLR0913  # each is a choice of its own
         if ssl is not None:
             sock = ssl.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
         line = Line(sock, ours=True)
-        seconds = min((each for each in (timeout, hello_timeout) if each is not None), default=None)
-        hellos = await greet(line, agreed, listening=False, seconds=seconds)
+        hellos = await greet(line, agreed, listening=False, seconds=shorter(timeout, hello_timeout))
     except BaseException as error:
         sock.close()
         tell(error, f"from {address}")

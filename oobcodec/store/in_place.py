@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from oobcodec.codec import loads
-from oobcodec.packed import pack_into
+from oobcodec.packed import copy_into
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ def made_in(memory: memoryview, frames: Sequence[memoryview]) -> Iterator[Any]:
         message = "an array of Python objects has no place in shared memory: fill it, and then put() it"
         raise TypeError(message)
     begin = memory.nbytes - data[0].nbytes
-    end = pack_into([head, stream], memory)
+    end = copy_into([head, stream], memory)
     memory[end:begin] = bytes(begin - end)
     made = loads(memory)
     try:
