@@ -121,8 +121,9 @@ def test_killed_amidst_a_put_it_leaves_nothing_that_could_be_seen(store, descrip
         setattr(os, {!r}, kill)
         store.put(bytes({}), "torn")
     """
-    for size, write in ((100, "write"), (1 << 20, "writev"), (4 << 20, "fchmod")):
-        for call in (write, "utime", "link"):
+    large = ("fchmod", "utime", "link")
+    for size, calls in ((100, ("write", "link")), (1 << 20, ("writev", *large)), (4 << 20, large)):
+        for call in calls:
             killed(code.format(call, size), store.directory)
             assert "torn" not in store
             assert store.info().used == 0

@@ -92,7 +92,9 @@ class Draft:
         """
         flock(self._descriptor, LOCK_SH)  # as those who map it
         os.fchmod(self._descriptor, _mode(pinned))
-        _insist(self._relieve, _publish, self._store, self._descriptor, self._path, name)
+        now = time.time_ns()
+        os.utime(self._descriptor, ns=(now, now))  # not when it was made
+        _insist(self._relieve, _publish, self._store, self._path, name)
         self._published = True
 
     def close(self) -> None:
@@ -184,7 +186,7 @@ def _put_small(store: int, name: str, data: bytes, mode: int) -> None:
         rest = data
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        _publish(store, descriptor, f"/proc/self/fd/{descriptor}", name)
+        _publish(store, f"/proc/self/fd/{descriptor}", name)
     finally:
         os.close(descriptor)
 
@@ -198,9 +200,7 @@ def _mode(pinned: bool) -> int:  # noqa: FBT001  # all that there is to tell
     return 0o1400 if pinned else 0o400
 
 
-def _publish(store: int, descriptor: int, path: str, name: str) -> None:
-    now = time.time_ns()
-    os.utime(descriptor, ns=(now, now))
+def _publish(store: int, path: str, name: str) -> None:
     try:
         os.link(path, path_of(name), src_dir_fd=store, dst_dir_fd=store)
     except FileExistsError:

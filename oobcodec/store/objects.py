@@ -37,6 +37,9 @@ _MISSING: Final = "there is no such object: it has not been put yet, or has been
 _LONGEST_PAUSE: Final = 0.01
 """Seconds between two looks for an object that somebody waits for."""
 
+_INSTANT: Final = 10_000_000
+"""Nanoseconds within which it does not count which object was used before which; the clock of files has no fewer."""
+
 _COMPARED: Final = 1 << 20
 """Bytes at a time."""
 
@@ -55,7 +58,7 @@ class Stored(NamedTuple):
     pinned : bool
         Whether it is never evicted.
     last_used : int
-        When it was put, or got for the last time: nanoseconds since the epoch.
+        When it was put, or got for the last time: nanoseconds since the epoch, give or take 10 ms.
     pids : tuple of int
         Processes that have mapped it. Children that they have forked since are not told.
     """
@@ -210,11 +213,13 @@ def _is_still(store: int, name: str, opened_status: os.stat_result) -> bool:
 
 
 def _note_use(descriptor: int, status: os.stat_result) -> None:
-    os.utime(descriptor, ns=(time.time_ns(), status.st_mtime_ns))
+    now = time.time_ns()
+    if now - last_used(status) > _INSTANT:
+        os.utime(descriptor, ns=(now, status.st_mtime_ns))
 
 
 def last_used(status: os.stat_result) -> int:
-    """Return when an object was put or got, in nanoseconds since the epoch."""
+    """Return when an object was put or got, in nanoseconds since the epoch, give or take 10 ms."""
     return max(status.st_atime_ns, status.st_mtime_ns)
 
 
