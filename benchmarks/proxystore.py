@@ -60,6 +60,14 @@ SMALL: dict[str, Callable[[int], Any]] = {
     "numpy": lambda nbytes: np.ones(nbytes // 8),
     "dict": lambda nbytes: {str(i): i / 7 for i in range(nbytes // 14)},
 }
+FILES = "the files alone"
+WAYS = {
+    "oobcodec": {"serializer": serializer, "deserializer": deserializer},
+    "ProxyStore": {},
+    FILES: {"serializer": bytes, "deserializer": bytes},
+}
+"""What a store is told. Files alone move bytes, which are not even copied."""
+
 SIZES = {"1 KB": KB, "10 KB": 10 * KB, "100 KB": 100 * KB, "1 MB": MB}
 
 
@@ -67,18 +75,17 @@ def measure(effort: Effort) -> list[Result]:
     bars = {name: bar for name, (_, bar) in LARGE.items()}
     bars |= {f"{name} {size}": NO_SLOWER for name in SMALL for size in SIZES}
     spawn = multiprocessing.get_context("spawn")
+    results = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        pools = {
-            name: stack.enter_context(ProcessPoolExecutor(1, spawn, _open, (name, folder)))
-            for name in ("oobcodec", "ProxyStore")
-        }
-        return [
-            ratio("proxystore", f"{what}, put and get", _times(pools, what, effort), bar) for what, bar in bars.items()
-        ]
-
-
-def _times(pools: dict[str, ProcessPoolExecutor], what: str, effort: Effort) -> dict[str, float]:
-    return take_turns({name: partial(_asked, pool, what, effort) for name, pool in pools.items()}, effort.rounds)
+        pools = {name: stack.enter_context(ProcessPoolExecutor(1, spawn, _open, (name, folder))) for name in WAYS}
+        for what, bar in bars.items():
+            rows = {"oobcodec": bar} | ({FILES: NO_SLOWER} if what in LARGE else {})
+            turns = {name: partial(_asked, pools[name], what, effort) for name in (*rows, "ProxyStore")}
+            seconds = take_turns(turns, effort.rounds)
+            for name, limit in rows.items():
+                contenders = {each: seconds[each] for each in (name, "ProxyStore")}
+                results.append(ratio("proxystore", f"{what}, put and get", contenders, limit))
+    return results
 
 
 def _asked(pool: ProcessPoolExecutor, what: str, effort: Effort) -> float:
@@ -93,8 +100,7 @@ _store: Any
 def _open(name: str, folder: str) -> None:
     global _store  # noqa: PLW0603  # that of the process
     connector = import_module("proxystore.connectors.file").FileConnector(folder)
-    ours = {"serializer": serializer, "deserializer": deserializer} if name == "oobcodec" else {}
-    _store = import_module("proxystore.store").Store(name, connector, cache_size=0, register=False, **ours)
+    _store = import_module("proxystore.store").Store(name, connector, cache_size=0, register=False, **WAYS[name])
     settle_allocator()
     gc.disable()
 
@@ -102,9 +108,11 @@ def _open(name: str, folder: str) -> None:
 @lru_cache(maxsize=1)
 def _object(what: str, scale: int) -> Any:
     if what in LARGE:
-        return LARGE[what][0](scale)
-    name, _, size = what.partition(" ")
-    return SMALL[name](SIZES[size])
+        obj = LARGE[what][0](scale)
+    else:
+        name, _, size = what.partition(" ")
+        obj = SMALL[name](SIZES[size])
+    return bytes(serializer(obj)) if _store.name == FILES else obj
 
 
 def _best(what: str, effort: Effort) -> float:

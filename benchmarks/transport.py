@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 NBYTES = 256 << 20
 CHECKSUM_BAR = 1.6
+NO_SLOWER = 1.0
+"""For what is measured to be known."""
+PIECE = 1 << 20
+"""Bytes that fit into the caches."""
 MESSAGES = 2000
 RECEIVED = b"\x06"
 
@@ -54,6 +58,10 @@ def measure(effort: Effort) -> list[Result]:
         for what, way, limit in (("", OURS, bar), (", into= what is there", INTO, 0.6)):
             seconds = race(effort, array, connect, {"oobcodec": way, "bare sendmsg, recv_into": BARE})
             results.append(ratio(f"socket {kind}", f"{size} end to end{what}", seconds, limit))
+        floor = race(
+            effort, array, connect, {"the same in pieces, into what is there": FLOOR, "bare sendmsg, recv_into": BARE}
+        )
+        results.append(ratio(f"socket {kind}", f"{size} end to end, without oobcodec", floor, NO_SLOWER))
     summed = race(effort, array, tcp, {"with checksums": SUMMED, "without": PLAIN})
     results.append(ratio("socket TCP", f"{size} end to end, with checksums", summed, CHECKSUM_BAR))
     for name, make in OBJECTS.items():
@@ -99,7 +107,7 @@ def _receive(socks: list[socket.socket], rounds: int, ways: list[Way]) -> None:
             obj = way.recv(lines[number], before[number])
             socks[number].sendall(RECEIVED if obj is not None else b"?")
             # So that the next one, too, comes into memory of which no page has been touched, unless it is to go there.
-            before[number] = obj if way.recv is _recv_into else None
+            before[number] = obj if way in {INTO, FLOOR} else None
             del obj
 
 
@@ -144,6 +152,22 @@ def _recv_bare(sock: socket.socket, _: Any) -> Any:
     return array
 
 
+def _send_pieces(sock: socket.socket, array: Any) -> None:
+    sock.sendall(array.nbytes.to_bytes(8, "little"))
+    memory = memoryview(array).cast("B")
+    for begin in range(0, len(memory), PIECE):
+        sock.sendall(memory[begin : begin + PIECE])
+
+
+def _recv_pieces_into(sock: socket.socket, before: Any) -> Any:
+    nbytes = _length(sock)
+    array: Any = np.empty(nbytes // 8) if before is None else before
+    memory = memoryview(array).cast("B")
+    for begin in range(0, nbytes, PIECE):
+        _fill(sock, memory[begin : begin + PIECE])
+    return array
+
+
 def _send_pickle(sock: socket.socket, obj: Any) -> None:
     data = pickle.dumps(obj, 5)
     sock.sendall(len(data).to_bytes(8, "little"))
@@ -172,6 +196,7 @@ OURS = Way(_connection, _send, _recv)
 INTO = Way(_connection, _send, _recv_into)
 PLAIN = Way(_plain, sockets.send, _recv_plain)
 SUMMED = Way(_plain, _send_summed, _recv_plain)
+FLOOR = Way(_plain, _send_pieces, _recv_pieces_into)
 BARE = Way(_plain, _send_bare, _recv_bare)
 PICKLE = Way(_plain, _send_pickle, _recv_pickle)
 
