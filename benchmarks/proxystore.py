@@ -1,4 +1,4 @@
-"""Objects through a ProxyStore `Store` with files, by its own serializer and by ours.
+"""Objects through a ProxyStore `Store` with files, by its own serializer and by ours; and what the files alone take.
 
 Each has a process of its own, as with who uses it: in one process the heap that one leaves makes the other one's copies
 up to twice as fast or as slow.
@@ -60,6 +60,8 @@ SMALL: dict[str, Callable[[int], Any]] = {
     "numpy": lambda nbytes: np.ones(nbytes // 8),
     "dict": lambda nbytes: {str(i): i / 7 for i in range(nbytes // 14)},
 }
+SIZES = {"1 KB": KB, "10 KB": 10 * KB, "100 KB": 100 * KB, "1 MB": MB}
+
 FILES = "the files alone"
 WAYS = {
     "oobcodec": {"serializer": serializer, "deserializer": deserializer},
@@ -67,8 +69,6 @@ WAYS = {
     FILES: {"serializer": bytes, "deserializer": bytes},
 }
 """What a store is told. Files alone move bytes, which are not even copied."""
-
-SIZES = {"1 KB": KB, "10 KB": 10 * KB, "100 KB": 100 * KB, "1 MB": MB}
 
 
 def measure(effort: Effort) -> list[Result]:
@@ -92,7 +92,7 @@ def _asked(pool: ProcessPoolExecutor, what: str, effort: Effort) -> float:
     return pool.submit(_best, what, effort).result()
 
 
-# In the process of one of the two
+# In the process of one of them
 
 _store: Any
 
