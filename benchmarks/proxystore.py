@@ -63,7 +63,7 @@ SMALL: dict[str, Callable[[int], Any]] = {
 SIZES = {"1 KB": KB, "10 KB": 10 * KB, "100 KB": 100 * KB, "1 MB": MB}
 
 FILES = "the files alone"
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "oobcodec": {"serializer": serializer, "deserializer": deserializer},
     "ProxyStore": {},
     FILES: {"serializer": bytes, "deserializer": bytes},
