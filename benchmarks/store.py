@@ -40,8 +40,6 @@ ROUNDS = 8
 WRITEV_BAR = 1.15
 MEMCPY_BAR = 1.3
 PUT_BAR = 1 / 2
-WARM_BAR = 1.5
-"""For what is measured to be known: both are one copy into warm memory, Ray's by several threads."""
 GET_BAR_SECONDS = 200e-6
 PIPE_BAR = 1 / 20
 NO_SLOWER = 1.0
@@ -152,8 +150,8 @@ def _beside_ray(store: Store, array: Any, effort: Effort) -> list[Result]:
         }
         return [
             *(
-                ratio(NAME, f"put {what} into {pages} pages", take_turns(puts[pages], rounds), bar)
-                for pages, bar in (("fresh", PUT_BAR), ("recycled", WARM_BAR))
+                ratio(NAME, f"put {what} into {pages} pages", take_turns(puts[pages], rounds), PUT_BAR)
+                for pages in puts
             ),
             ratio(NAME, f"get {what}", best_times(gets, effort), NO_SLOWER),
             ratio(NAME, "put and get 1 KB", best_times(small, effort), SMALL_BAR),

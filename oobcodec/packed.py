@@ -104,9 +104,14 @@ def _whole_size(frames: Sequence[Buffer]) -> int:
     size = packed_size(frames)
     declared = decode_prelude(flat(frames[0]) if frames else b"").packed_length
     if declared != size:
-        message = f"the frames pack into {size} bytes, the prelude says {declared}: they are not one whole message"
-        raise HeaderError(message)
+        raise not_whole(size, declared)
     return size
+
+
+def not_whole(size: int, declared: int) -> HeaderError:
+    """Return the error of frames that pack into another size than the first of them declares."""
+    message = f"the frames pack into {size} bytes, the prelude says {declared}: they are not one whole message"
+    return HeaderError(message)
 
 
 def unpack(buffer: Buffer, *, limits: Limits | None = None, keyring: Keyring | None = None) -> list[memoryview]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from oobcodec import buffers
 from oobcodec.buffers import ALIGNMENT, OWN_ALLOCATION, flat, padding
-from oobcodec.errors import HeaderError, LimitError, PoisonedError, TruncatedError
+from oobcodec.errors import LimitError, PoisonedError, TruncatedError
 from oobcodec.header import PRELUDE_SIZE, check_sizes, decode_prelude, packed_offsets, read
 from oobcodec.limits import SIGNED, UNLIMITED, in_units
-from oobcodec.packed import check_padding, split
+from oobcodec.packed import check_padding, not_whole, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -69,8 +69,7 @@ def parts(frames: Sequence[Buffer]) -> list[memoryview]:
         end += gap + size
     declared = decode_prelude(pieces[0] if pieces else b"").packed_length
     if declared != end:
-        message = f"the frames pack into {end} bytes, the prelude says {declared}: they are not one whole message"
-        raise HeaderError(message)
+        raise not_whole(end, declared)
     return pieces
 
 
